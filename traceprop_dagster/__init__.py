@@ -1,0 +1,1 @@
+"""Traceprop in Dagster: assets whose rows can be traced."""

@@ -1,0 +1,1 @@
+"""Row-level lineage, influence and evidence for machine-learning pipelines. No Dagster in it."""

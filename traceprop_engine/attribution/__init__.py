@@ -1,0 +1,1 @@
+"""How much each training row moved a prediction."""

@@ -1,0 +1,1 @@
+"""Which rows came from which: row maps, and their capture from pandas."""

@@ -1,0 +1,1 @@
+"""Training runs whose gradients and curvature are known in closed form."""
