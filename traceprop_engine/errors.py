@@ -6,6 +6,7 @@ object, and what the reader can do about it.
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class TracepropError(Exception):
@@ -85,8 +86,8 @@ class SingularCurvatureError(TracepropError):
 
     def __init__(self, columns: Sequence[str]) -> None:
         super().__init__(
-            f"The columns {_quoted(columns)} are linearly dependent (an unpenalised intercept counts "
-            "as a constant column), so the model has no unique parameters; "
+            f"The columns {_quoted(columns)} are linearly dependent (an unpenalised intercept "
+            "counts as a constant column), so the model has no unique parameters; "
             "set l2 > 0 or drop one of them."
         )
 
@@ -124,8 +125,8 @@ class UnconvergedRunError(TracepropError):
     def __init__(self, name: str, gradient_norm: float, tolerance: float) -> None:
         super().__init__(
             f"Training run {name!r} is not at its minimum (gradient norm {gradient_norm:.3g}, "
-            f"tolerance {tolerance:.3g}), where influence is defined; finish it with `run.polish()`, "
-            "or pass allow_unconverged=True to accept scores off by that much."
+            f"tolerance {tolerance:.3g}), where influence is defined; finish it with "
+            "`run.polish()`, or pass allow_unconverged=True to accept scores off by that much."
         )
 
 
@@ -166,3 +167,255 @@ def _classes(classes: Sequence[object]) -> str:
     if len(classes) == 1:
         return f"only one class, {classes[0]!r}"
     return f"{len(classes)} classes, {_quoted(classes)}"
+
+
+class StoreNotFoundError(TracepropError):
+    """There is no store in the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"No store in {directory}: name the directory of one with --store or TRACEPROP_STORE, "
+            "or create one by running a pipeline that records into it."
+        )
+        self.directory = directory
+
+
+class StoreExistsError(TracepropError):
+    """A store was to be created where something else is."""
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(f"Cannot create a store in {directory}: {reason}.")
+        self.directory = directory
+
+
+class StoreSchemaError(TracepropError):
+    """The store was written by a newer release, or by one whose layout has no migration."""
+
+    def __init__(self, where: Path, found: int, known: int) -> None:
+        way_out = "upgrade traceprop-dagster" if found > known else "a migration step is missing"
+        super().__init__(
+            f"{where} has schema version {found}, this release knows version {known}: {way_out}."
+        )
+        self.found = found
+        self.known = known
+
+
+class StoreCorruptError(TracepropError):
+    """A file of the log or a block is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} is damaged ({reason}): restore this file from a backup; "
+            "`traceprop store verify` lists everything that is damaged."
+        )
+        self.path = path
+
+
+class StoreIndexError(TracepropError):
+    """The DuckDB index cannot be read, or does not belong to the log."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"The index {path} cannot be used ({reason}): the log holds everything, "
+            "run `traceprop store rebuild`."
+        )
+        self.path = path
+
+
+class StoreBusyError(TracepropError):
+    """Another process held the index for longer than the caller would wait."""
+
+    def __init__(self, path: Path, holder: str, waited_seconds: float) -> None:
+        super().__init__(
+            f"{path} is held by {holder} (waited {waited_seconds:.1f} s): "
+            "close it there, or try again later."
+        )
+        self.path = path
+        self.holder = holder
+
+
+class StoreConflictError(TracepropError):
+    """A commit says something else under a key that an earlier commit used: it is set aside."""
+
+    def __init__(self, commit_no: int, reason: str) -> None:
+        super().__init__(
+            f"Commit {commit_no} contradicts what is recorded and is set aside ({reason}): record "
+            "it under another identifier; `traceprop store verify` lists what was set aside."
+        )
+        self.commit_no = commit_no
+
+
+class StoreRowError(TracepropError):
+    """A row does not fit its declared table."""
+
+    def __init__(self, table: str, column: str | None, reason: str) -> None:
+        place = table if column is None else f"{table}.{column}"
+        super().__init__(f"Cannot record a row of {place}: {reason}.")
+        self.table = table
+        self.column = column
+
+
+class StoreWriteError(TracepropError):
+    """The file system refused a write; nothing was recorded."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"Cannot write {path} ({reason}): nothing was recorded; free space or fix the "
+            "permissions, then try again."
+        )
+        self.path = path
+
+
+class StoreQueryError(TracepropError):
+    """DuckDB refused a query."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The query failed: {reason} (`SHOW TABLES` lists the tables, `DESCRIBE t` a table)."
+        )
+
+
+class BlockNotFoundError(TracepropError):
+    """A block is referred to that is not in the store."""
+
+    def __init__(self, block: str, directory: Path) -> None:
+        super().__init__(
+            f"Block {block} is not in {directory}: put it before you refer to it, or restore it "
+            "from a backup."
+        )
+        self.block = block
+
+
+class ModelSizeError(TracepropError):
+    """A model with too many parameters for the exact method."""
+
+    def __init__(self, n_parameters: int, limit: int) -> None:
+        super().__init__(
+            f"The model would have {n_parameters:,} parameters, and the exact method stops at "
+            f"{limit:,}; use fewer features, or check that the label is one of few classes."
+        )
+
+
+class SourceError(TracepropError):
+    """A source file cannot be read as asked; every error of `traceprop_engine.sources` is one."""
+
+    def __init__(self, where: Path | str, problem: str, way_out: str) -> None:
+        super().__init__(f"{where}: {problem}; {way_out}.")
+
+
+class SourceNotFoundError(SourceError):
+    """There is no file at the path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "there is no such file", "check the path and the working directory")
+
+
+class SourceUnreadableError(SourceError):
+    """There is something at the path, but no regular file that may be read."""
+
+    def __init__(self, path: Path, reason: str, way_out: str) -> None:
+        super().__init__(path, f"cannot be read ({reason})", way_out)
+
+
+class SourceOptionError(SourceError):
+    """An argument does not fit the source: a format, an encoding, a delimiter, a read option."""
+
+
+class EmptySourceError(SourceError):
+    """The file holds no record, and not even a header that would name the columns."""
+
+    def __init__(self, path: Path, wanted: str) -> None:
+        super().__init__(path, "the file is empty", f"it needs {wanted}")
+
+
+class NotTextError(SourceError):
+    """Bytes of the file are no text in the encoding it was read with."""
+
+    def __init__(self, path: Path, line: int, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{path}, line {line}",
+            f"{reason} at byte offset {offset}",
+            "name the file's encoding, such as encoding='latin-1', or convert it to UTF-8",
+        )
+        self.line = line
+        self.offset = offset
+
+
+class RaggedRowError(SourceError):
+    """A record of a CSV file has more or fewer fields than the header."""
+
+    def __init__(self, path: Path, line: int, n_fields: int, n_columns: int) -> None:
+        super().__init__(
+            f"{path}, line {line}",
+            f"the record has {n_fields} fields where the header has {n_columns}",
+            "quote fields that hold a delimiter or a line break, or pass the delimiter= of the file",
+        )
+        self.line = line
+        self.n_fields = n_fields
+        self.n_columns = n_columns
+
+
+class UnterminatedQuoteError(SourceError):
+    """A quoted field of a CSV file never ends."""
+
+    def __init__(self, path: Path, line: int) -> None:
+        super().__init__(
+            f"{path}, line {line}",
+            "the quoted field that begins here is never closed",
+            'close it, and write a quote inside a quoted field as ""',
+        )
+        self.line = line
+
+
+class SourceColumnsError(SourceError):
+    """The column names of a source cannot be told apart, or one has no name."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(path, problem, "give every column a name of its own")
+
+
+class JsonLineError(SourceError):
+    """A line of a JSON Lines file is not one JSON object."""
+
+    def __init__(self, path: Path, line: int, problem: str) -> None:
+        super().__init__(f"{path}, line {line}", problem, "write one JSON object on each line")
+        self.line = line
+
+
+class CorruptSourceError(SourceError):
+    """A gzip or Parquet file is damaged, or is no such file."""
+
+    def __init__(self, path: Path, container: str, reason: str) -> None:
+        super().__init__(
+            path, f"is no sound {container} file ({reason})", "fetch or write the file again"
+        )
+
+
+class SourceParseError(SourceError):
+    """The library that reads the values refused the file or the read options."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, f"its values cannot be read ({reason})", "change the read_options")
+
+
+class SourceChangedError(SourceError):
+    """The file no longer holds the bytes that were read, or that a source version names."""
+
+    def __init__(self, path: Path, what: str, way_out: str) -> None:
+        super().__init__(path, what, way_out)
+
+
+class SourceRowError(SourceError):
+    """A record number is outside the source version."""
+
+    def __init__(self, path: Path, row: object, n_rows: int) -> None:
+        super().__init__(
+            path, f"there is no record {row!r}", f"the version has {n_rows} records, counted from 0"
+        )
+
+
+class SourceRecordError(TracepropError):
+    """A stored source version or record index does not say what one must say."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"This is no source version: {problem}; scan the source file again.")

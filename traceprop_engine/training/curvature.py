@@ -1,0 +1,116 @@
+"""A Hessian factored once, to solve with many times."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
+
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+class NotPositiveDefiniteError(ArithmeticError):
+    """The Hessian is singular to working precision, beyond its known flat directions.
+
+    A signal inside this package; the solver turns it into an error that names columns.
+
+    Attributes:
+        direction: The flattest direction, ``[n_parameters]``, scaled so that every parameter counts
+            by its curvature.
+    """
+
+    def __init__(self, direction: NDArray[np.float64]) -> None:
+        super().__init__("the Hessian is singular to working precision")
+        self.direction = direction
+
+
+@dataclass(frozen=True, eq=False)
+class CurvatureFactor:
+    """Cholesky factor of a Hessian, exact on what is orthogonal to its flat directions.
+
+    Where the objective is flat along known orthonormal directions ``N`` (softmax: the common shift
+    of all classes), the factored matrix is ``H + s N Nᵀ``. For a vector orthogonal to ``N``, such
+    as any gradient, its inverse is exactly the pseudo-inverse of ``H``, and the answer is
+    orthogonal to ``N`` again: the solution of least norm along the flat directions.
+
+    Attributes:
+        lower: Lower triangle ``L`` of ``D (H + s N Nᵀ) D = L Lᵀ``.
+        scale: Diagonal of ``D``, which gives every parameter unit curvature so that features of
+            very different size do no harm.
+    """
+
+    lower: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, hessian: NDArray[np.float64], null_directions: NDArray[np.float64]
+    ) -> "CurvatureFactor":
+        """Factor ``hessian``, ``[n_parameters, n_parameters]``.
+
+        Args:
+            hessian: Symmetric and positive semi-definite.
+            null_directions: Orthonormal columns along which it is exactly flat.
+
+        Raises:
+            NotPositiveDefiniteError: It is flat along some other direction too.
+        """
+        size = float(np.trace(hessian)) / len(hessian)
+        lifted = hessian + size * (null_directions @ null_directions.T)
+        diagonal = np.diag(lifted)
+        if not np.all(diagonal > 0):
+            raise NotPositiveDefiniteError((diagonal <= 0).astype(np.float64))
+        scale = 1.0 / np.sqrt(diagonal)
+        scaled = scale[:, None] * lifted * scale
+        try:
+            lower = cholesky(scaled, lower=True, check_finite=False)
+        except np.linalg.LinAlgError as error:
+            raise NotPositiveDefiniteError(_flattest(scaled)) from error
+        if _reciprocal_condition(scaled, lower) < 4 * len(lower) * _EPSILON:
+            raise NotPositiveDefiniteError(_flattest(scaled))
+        return cls(lower, scale)
+
+    def whiten(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``W v`` for columns ``v``; ``Wᵀ W`` is the inverse of the factored matrix."""
+        scaled = (self.scale * vectors.T).T
+        return solve_triangular(self.lower, scaled, lower=True, check_finite=False)
+
+    def solve(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the inverse times ``vectors``, ``[n_parameters]`` or ``[n_parameters, m]``."""
+        halfway = self.whiten(vectors)
+        back = solve_triangular(self.lower, halfway, lower=True, trans="T", check_finite=False)
+        return (self.scale * back.T).T
+
+    def output_responses(
+        self, features: NDArray[np.float64], n_outputs: int, *, fit_intercept: bool
+    ) -> NDArray[np.float64]:
+        """Return how each row's outputs answer a push on that row's own outputs.
+
+        ``S_i = J_i H⁻¹ J_iᵀ`` with ``J_i`` the Jacobian of row ``i``'s outputs in the parameters;
+        ``[n, n_outputs, n_outputs]``.
+        """
+        n_parameters = len(self.lower)
+        width = n_parameters // n_outputs
+        whitener = self.whiten(np.eye(n_parameters)).reshape(n_parameters, n_outputs, width)
+        intercept = float(fit_intercept)
+        sides = [
+            features @ whitener[:, k, :-1].T + intercept * whitener[:, k, -1]
+            for k in range(n_outputs)
+        ]
+        responses = np.empty((len(features), n_outputs, n_outputs))
+        for one in range(n_outputs):
+            for other in range(one + 1):
+                product = np.einsum("np,np->n", sides[one], sides[other])
+                responses[:, one, other] = responses[:, other, one] = product
+        return responses
+
+
+def _flattest(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.linalg.eigh(scaled)[1][:, 0]
+
+
+def _reciprocal_condition(scaled: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
+    norm = float(np.abs(scaled).sum(axis=0).max())
+    (condition_of,) = get_lapack_funcs(("pocon",), (lower,))
+    reciprocal, _ = condition_of(lower, norm, uplo="L")
+    return float(reciprocal)
