@@ -1,0 +1,166 @@
+"""Opening the DuckDB file of a store: never without the lock that all processes of ours respect.
+
+DuckDB 2.0.0 reads the header of a file before it takes its own lock, and two processes that open
+it at the same moment can lose a commit. So our lock is taken before DuckDB opens the file and
+released after it has closed it. Nothing here, or in a process that has the file open, may open it
+in another way: closing any descriptor of a file drops DuckDB's lock on it.
+"""
+
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from traceprop_engine.durable_files import replace
+from traceprop_engine.errors import StoreBusyError, StoreIndexError
+
+STORAGE_VERSION = "v1.5.0"
+"""The file format, which DuckDB 1.5 and later can open."""
+
+_PAUSE_SECONDS = 0.02
+
+
+class IndexFile:
+    """The file ``traceprop.duckdb`` and the lock beside it."""
+
+    def __init__(self, path: Path, staging: Path) -> None:
+        """Use the file ``path``, which need not exist; a new one is made in ``staging`` first."""
+        self.path = path
+        self._staging = staging
+        self._lock_path = path.with_name(f"{path.name}.lock")
+
+    @contextmanager
+    def opened(
+        self, wait_seconds: float, foreign_wait_seconds: float | None = None
+    ) -> Generator[duckdb.DuckDBPyConnection]:
+        """Open the database inside the lock, and close both at the end.
+
+        Args:
+            wait_seconds: How long to wait for another process; 0 tries once.
+            foreign_wait_seconds: How long to wait for one that does not use the lock, such as a
+                DuckDB shell; as long as for others if not given.
+
+        Raises:
+            StoreBusyError: Another process held it for longer.
+            StoreIndexError: The file is not a database that DuckDB can read.
+        """
+        started = time.monotonic()
+        foreign_wait = wait_seconds if foreign_wait_seconds is None else foreign_wait_seconds
+        while True:
+            with self.locked(max(0.0, started + wait_seconds - time.monotonic())):
+                connection, holder = self._connect()
+                if connection is not None:
+                    try:
+                        yield connection
+                    finally:
+                        connection.close()
+                    return
+            waited = time.monotonic() - started
+            if waited >= min(wait_seconds, foreign_wait):
+                raise StoreBusyError(self.path, holder, waited)
+            time.sleep(_PAUSE_SECONDS * (1 + random.random()))  # noqa: S311  (spreads retries)
+
+    @contextmanager
+    def replaced(self, wait_seconds: float) -> Generator[duckdb.DuckDBPyConnection]:
+        """Open a new, empty database that takes the place of the old one if all goes well.
+
+        Raises:
+            StoreBusyError: Another process held the old one for longer.
+        """
+        with self.locked(wait_seconds), self.new_file() as made:
+            self._refuse_foreign_holder()
+            with duckdb.connect(str(made)) as connection:
+                yield connection
+            self.put_in_place(made)
+
+    @contextmanager
+    def locked(self, wait_seconds: float) -> Generator[None]:
+        """Hold the lock alone.
+
+        Raises:
+            StoreBusyError: Another process held it for longer.
+        """
+        lock = FileLock(self._lock_path, timeout=wait_seconds)
+        try:
+            lock.acquire(poll_interval=_PAUSE_SECONDS)
+        except Timeout as error:
+            raise StoreBusyError(self.path, self._lock_holder(), wait_seconds) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _connect(self) -> tuple[duckdb.DuckDBPyConnection | None, str]:
+        try:
+            if not self.path.exists():
+                self._create()
+            return duckdb.connect(str(self.path)), ""
+        except duckdb.ConnectionException:
+            return None, f"another connection of this process, {os.getpid()}"
+        except duckdb.Error as error:
+            if "Could not set lock on file" not in str(error):
+                raise StoreIndexError(self.path, first_line(error)) from error
+            found = re.search(r"held in (.*) \(PID (\d+)\)", str(error))
+            return None, f"process {found[2]} ({found[1]})" if found else "another process"
+
+    def _refuse_foreign_holder(self) -> None:
+        try:
+            connection, holder = self._connect()
+        except StoreIndexError:
+            return  # it is about to be replaced
+        if connection is None:
+            raise StoreBusyError(self.path, holder, 0.0)
+        connection.close()
+
+    def _create(self) -> None:
+        with self.new_file() as made:
+            self.put_in_place(made)
+
+    @contextmanager
+    def new_file(self) -> Generator[Path]:
+        """Make an empty database file, and remove it at the end unless it was put in place."""
+        made = self._staging / f"{uuid.uuid4().hex}.duckdb"
+        literal = str(made).replace("'", "''")
+        try:
+            with duckdb.connect() as memory:
+                memory.execute(f"attach '{literal}' as made (storage_version '{STORAGE_VERSION}')")
+                memory.execute("detach made")
+            yield made
+        finally:
+            made.unlink(missing_ok=True)
+            _wal(made).unlink(missing_ok=True)
+
+    def put_in_place(self, made: Path) -> None:
+        """Let the closed database ``made`` be the index; the lock is held.
+
+        The old write-ahead log goes first: without it the old file is merely behind the log.
+        """
+        _wal(self.path).unlink(missing_ok=True)
+        replace(made, self.path)
+
+    def _lock_holder(self) -> str:
+        """Return who holds the lock, as far as the kernel tells."""
+        table = Path("/proc/locks")
+        if not table.exists():
+            return "another process of this store"
+        inode = f":{self._lock_path.stat().st_ino} "
+        for line in table.read_text().splitlines():
+            if inode in line and "FLOCK" in line:
+                return f"process {line.split()[4]}"
+        return "another process of this store"
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of ``error``."""
+    return str(error).strip().split("\n", 1)[0]

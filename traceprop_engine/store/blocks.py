@@ -1,0 +1,162 @@
+"""Blocks: big tables and arrays as immutable Parquet files, named by the SHA-256 of their bytes."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traceprop_engine.durable_files import publish, replace, staged_file, sync_directory
+from traceprop_engine.errors import BlockNotFoundError, StoreCorruptError, StoreWriteError
+
+Encoding = Literal["delta", "plain"]
+"""How columns are written.
+
+*delta*: whole numbers as differences, small for row numbers. *plain*: values as they are.
+"""
+
+_VALUES = "values"
+_logger = logging.getLogger(__name__)
+
+
+class BlockStore:
+    """The directory ``blocks``: one file ``<2 digits>/<sha256>.parquet`` for each content."""
+
+    def __init__(self, directory: Path, staging: Path) -> None:
+        """Use the existing ``directory``; files are written in ``staging`` first."""
+        self._directory = directory
+        self._staging = staging
+        self._verified: dict[str, tuple[int, int]] = {}
+
+    def path(self, block: str) -> Path:
+        """Return the file of ``block``."""
+        return self._directory / block[:2] / f"{block}.parquet"
+
+    def names(self) -> list[str]:
+        """Return the SHA-256 of every block, ascending."""
+        return sorted(path.stem for path in self._directory.glob("??/*.parquet"))
+
+    def put_table(self, table: pa.Table, encoding: Encoding = "delta") -> str:
+        """Write ``table`` durably, unless it is there, and return the block's SHA-256.
+
+        Raises:
+            StoreWriteError: The file system refused; nothing was recorded.
+        """
+        return self._put(_encoded(table, encoding))
+
+    def get_table(self, block: str) -> pa.Table:
+        """Return the table of ``block``, verified.
+
+        Raises:
+            BlockNotFoundError: There is no such block.
+            StoreCorruptError: The file is not what was written.
+        """
+        path = self.path(block)
+        try:
+            with pa.memory_map(str(path)) as file:
+                self._verify(block, path, file)
+                with pq.ParquetFile(file) as parquet:
+                    return parquet.read()
+        except FileNotFoundError as error:
+            raise BlockNotFoundError(block, self._directory) from error
+        except (pa.ArrowException, OSError) as error:
+            raise StoreCorruptError(path, str(error)) from error
+
+    def put_array(self, array: npt.NDArray[np.float64]) -> str:
+        """Write the ``(n, p)`` matrix, or the ``(n,)`` vector as ``(n, 1)``; return its SHA-256.
+
+        Raises:
+            ValueError: ``array`` is not one- or two-dimensional float64.
+            StoreWriteError: The file system refused; nothing was recorded.
+        """
+        if array.dtype != np.float64 or array.ndim not in {1, 2}:
+            message = f"a block holds a float64 matrix, not {array.dtype} of shape {array.shape}"
+            raise ValueError(message)
+        matrix = np.ascontiguousarray(array.reshape(len(array), -1) if array.size else array)
+        n_columns = matrix.shape[1] if matrix.ndim == 2 else 1  # noqa: PLR2004  (a matrix)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), n_columns)
+        return self.put_table(pa.table({_VALUES: values}), "plain")
+
+    def get_array(self, block: str) -> npt.NDArray[np.float64]:
+        """Return the ``(n, p)`` float64 matrix of ``block``, read-only.
+
+        Raises:
+            BlockNotFoundError: There is no such block.
+            StoreCorruptError: The file is not what was written, or holds no matrix.
+        """
+        column = self.get_table(block).combine_chunks()[_VALUES]
+        array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        return array.flatten().to_numpy().reshape(len(array), column.type.list_size)
+
+    def _put(self, data: memoryview) -> str:
+        block = hashlib.sha256(data).hexdigest()
+        path = self.path(block)
+        try:
+            if self._is_whole(block, path):
+                os.utime(path)  # its age starts anew, so that `gc` leaves it for the commit to come
+                return block
+            path.parent.mkdir(exist_ok=True)
+            with staged_file(self._staging, data) as staged:
+                if not publish(staged, path) and not self._is_whole(block, path):
+                    _logger.warning("%s was damaged and is written anew", path)
+                    replace(staged, path)
+        except OSError as error:
+            raise StoreWriteError(path, error.strerror or str(error)) from error
+        return block
+
+    def sync(self, blocks: set[str]) -> None:
+        """Flush the names of ``blocks`` to the disk.
+
+        Raises:
+            BlockNotFoundError: One of them is not there.
+            OSError: A directory cannot be opened.
+        """
+        for block in sorted(blocks):
+            if not self.path(block).exists():
+                raise BlockNotFoundError(block, self._directory)
+        for directory in {self.path(block).parent for block in blocks}:
+            sync_directory(directory)
+        if blocks:
+            sync_directory(self._directory)
+
+    def _is_whole(self, block: str, path: Path) -> bool:
+        try:
+            with pa.memory_map(str(path)) as file:
+                self._verify(block, path, file)
+        except (FileNotFoundError, StoreCorruptError, pa.ArrowInvalid):
+            return False
+        return True
+
+    def _verify(self, block: str, path: Path, file: pa.MemoryMappedFile) -> None:
+        status = path.stat()
+        seen = (status.st_mtime_ns, status.st_size)
+        if self._verified.get(block) == seen:
+            return
+        if hashlib.sha256(file.read_buffer()).hexdigest() != block:
+            raise StoreCorruptError(path, "its SHA-256 does not fit")
+        file.seek(0)
+        self._verified[block] = seen
+
+
+def _encoded(table: pa.Table, encoding: Encoding) -> memoryview:
+    whole_numbers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    delta = whole_numbers if encoding == "delta" else []
+    repetitive = [
+        field.name
+        for field in table.schema
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=repetitive,
+        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+    )
+    return memoryview(sink.getvalue())

@@ -1,0 +1,79 @@
+"""A stand-in for the index when its file cannot be opened: the same tables, in memory."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from traceprop_engine.store.blocks import BlockStore
+from traceprop_engine.store.index import Index
+from traceprop_engine.store.log import CommitLog
+from traceprop_engine.store.schema import Schema
+from traceprop_engine.store.views import BlockLinks
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The database and the directory of links that its views read."""
+
+    folder: TemporaryDirectory[str]
+    connection: duckdb.DuckDBPyConnection
+    index: Index
+
+    def close(self) -> None:
+        self.connection.close()
+        self.folder.cleanup()
+
+
+class ShadowIndex:
+    """An index in memory, built from the log when it is first needed and then kept up to date.
+
+    It writes nothing into the store. Threads take turns.
+    """
+
+    def __init__(self, root: Path, schema: Schema, log: CommitLog, blocks: BlockStore) -> None:
+        """Stand in for the index of the store in ``root``."""
+        self._root = root
+        self._schema = schema
+        self._log = log
+        self._blocks = blocks
+        self._turn = threading.Lock()
+        self._opened: _Opened | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is in memory."""
+        return self._opened is not None
+
+    @contextmanager
+    def up_to_date(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Take over what the log has and lend the connection.
+
+        Raises:
+            StoreCorruptError: A bundle is damaged.
+            StoreSchemaError: A bundle is of a newer release.
+        """
+        with self._turn:
+            if self._opened is None:
+                self._opened = self._open()
+            self._opened.index.ingest()
+            yield self._opened.connection
+
+    def close(self) -> None:
+        """Free the memory; the next use builds it anew."""
+        with self._turn:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    def _open(self) -> _Opened:
+        folder = TemporaryDirectory(prefix="traceprop-")
+        connection = duckdb.connect()
+        links = BlockLinks(Path(folder.name).resolve(), self._blocks)
+        index = Index(connection, self._schema, self._log, links)
+        index.prepare(self._root)
+        return _Opened(folder, connection, index)

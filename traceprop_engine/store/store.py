@@ -1,0 +1,333 @@
+"""`Store`: what a project has recorded, in one directory that any number of processes may use."""
+
+import logging
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from traceprop_engine.durable_files import sync_directory
+from traceprop_engine.errors import (
+    StoreBusyError,
+    StoreConflictError,
+    StoreCorruptError,
+    StoreExistsError,
+    StoreIndexError,
+    StoreNotFoundError,
+    StoreQueryError,
+    StoreSchemaError,
+    StoreWriteError,
+)
+from traceprop_engine.store.access import IndexFile, first_line
+from traceprop_engine.store.blocks import BlockStore, Encoding
+from traceprop_engine.store.bundle import encode_bundle
+from traceprop_engine.store.index import Index, IngestReport, quoted
+from traceprop_engine.store.log import CommitLog
+from traceprop_engine.store.rows import check_records
+from traceprop_engine.store.schema import SCHEMA, Record, Schema
+from traceprop_engine.store.shadow import ShadowIndex
+from traceprop_engine.store.views import BlockLinks
+
+_INDEX_NAME = "traceprop.duckdb"
+_FOREIGN_WAIT_SECONDS = 1.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What `Store.info` tells.
+
+    Attributes:
+        directory: Of the store.
+        schema_version: Of the tables.
+        n_commits: Commits in the log.
+        n_set_aside: Commits whose rows contradict earlier ones and are in no table.
+        n_rows: Rows of each table.
+        n_blocks: Blocks, referred to or not.
+        n_bytes: Bytes of log, blocks, and index.
+    """
+
+    directory: Path
+    schema_version: int
+    n_commits: int
+    n_set_aside: int
+    n_rows: Mapping[str, int]
+    n_blocks: int
+    n_bytes: int
+
+
+class Store:
+    """A directory of commits (``log``), blocks, and an index in DuckDB that follows from them.
+
+    A writer never waits: it commits a file under the next number of the log. The index takes over
+    what is pending whenever somebody has it open. Nothing stays open between two calls, so that
+    one store object serves many threads and many processes serve one store.
+    """
+
+    def __init__(self, directory: Path, schema: Schema = SCHEMA) -> None:
+        """Use the existing store in ``directory``; call `create` or `open` instead."""
+        self.directory = directory
+        staging = directory / "staging"
+        self._schema = schema
+        self._log = CommitLog(directory / "log", staging)
+        self._blocks = BlockStore(directory / "blocks", staging)
+        self._links = BlockLinks(directory / "views", self._blocks)
+        self._index_file = IndexFile(directory / _INDEX_NAME, staging)
+        self._shadow = ShadowIndex(directory, schema, self._log, self._blocks)
+
+    @classmethod
+    def create(cls, directory: Path | str, schema: Schema = SCHEMA) -> Self:
+        """Make a store in ``directory``, or open the one that is there.
+
+        Raises:
+            StoreExistsError: ``directory`` holds something else, or cannot hold a store.
+            StoreWriteError: The directory cannot be made.
+            StoreSchemaError: The store there is of a newer release.
+        """
+        path = Path(directory).absolute()
+        if "?" in str(path):
+            raise StoreExistsError(path, "DuckDB cannot work in a path with a question mark")
+        if path.exists() and not path.is_dir():
+            raise StoreExistsError(path, "it is a file")
+        try:
+            for name in ("staging", "blocks", "log"):
+                (path / name).mkdir(parents=True, exist_ok=True)
+            sync_directory(path)
+        except OSError as error:
+            raise StoreWriteError(path, error.strerror or str(error)) from error
+        return cls.open(path, schema)
+
+    @classmethod
+    def open(cls, directory: Path | str, schema: Schema = SCHEMA) -> Self:
+        """Open the store in ``directory``.
+
+        Raises:
+            StoreNotFoundError: There is none.
+            StoreSchemaError: It was written by a newer release.
+        """
+        path = Path(directory).absolute()
+        if not (path / "log").is_dir() or not (path / "blocks").is_dir():
+            raise StoreNotFoundError(path)
+        store = cls(path, schema)
+        store._refuse_newer_schema()
+        return store
+
+    def put_table(self, table: pa.Table, encoding: Encoding = "delta") -> str:
+        """Write ``table`` as a block, unless it is there, and return the block's SHA-256.
+
+        Args:
+            table: Any Arrow table.
+            encoding: ``"delta"`` stores whole numbers as differences (row numbers),
+                ``"plain"`` as they are.
+
+        Raises:
+            StoreWriteError: The file system refused; nothing was recorded.
+        """
+        return self._blocks.put_table(table, encoding)
+
+    def get_table(self, block: str) -> pa.Table:
+        """Return the table of ``block``, verified.
+
+        Raises:
+            BlockNotFoundError: There is no such block.
+            StoreCorruptError: The file is not what was written.
+        """
+        return self._blocks.get_table(block)
+
+    def put_array(self, array: npt.NDArray[np.float64]) -> str:
+        """Write a float64 matrix ``(n, p)``, or a vector as ``(n, 1)``; return its SHA-256.
+
+        Raises:
+            ValueError: ``array`` is not one- or two-dimensional float64.
+            StoreWriteError: The file system refused; nothing was recorded.
+        """
+        return self._blocks.put_array(array)
+
+    def get_array(self, block: str) -> npt.NDArray[np.float64]:
+        """Return the ``(n, p)`` float64 matrix of ``block``, read-only.
+
+        Raises:
+            BlockNotFoundError: There is no such block.
+            StoreCorruptError: The file is not what was written.
+        """
+        return self._blocks.get_array(block)
+
+    def commit(
+        self, tables: Mapping[str, Iterable[Mapping[str, object]]], *, key: str | None = None
+    ) -> int:
+        """Record rows of declared tables, all of them or none, durably.
+
+        A row that is recorded already is harmless. So is the same commit under the same ``key``,
+        readings of a clock apart.
+
+        Args:
+            tables: Rows by the name of their table. A JSON column takes a value, not text.
+            key: Names what is recorded, for callers that may try again.
+
+        Returns:
+            The number of the commit.
+
+        Raises:
+            StoreRowError: A row does not fit its table; nothing was recorded.
+            BlockNotFoundError: A row refers to a block that was not put; nothing was recorded.
+            StoreWriteError: The file system refused; nothing was recorded.
+            StoreConflictError: The rows contradict an earlier commit and are set aside. Only
+                raised if the index was free to look; `verify` lists them otherwise.
+        """
+        records = check_records(tables, self._schema)
+        self._sync_blocks(records)
+        number = self._log.append(encode_bundle(records, key, self._schema.version))
+        self._ingest_after(number)
+        return number
+
+    def query(
+        self, sql: str, params: Sequence[object] = (), *, wait_seconds: float = 30.0
+    ) -> pa.Table:
+        """Return the answer to one SQL statement, after taking over what is pending.
+
+        If another program holds the index, the answer comes from a copy in memory. What the
+        statement writes is refused.
+
+        Args:
+            sql: One statement of DuckDB, with ``?`` for values.
+            params: The values.
+            wait_seconds: How long to wait for other processes of this store.
+
+        Raises:
+            StoreQueryError: DuckDB refused the statement.
+            StoreIndexError: The index is damaged.
+            StoreCorruptError: A pending commit is damaged.
+        """
+        with self._reading(wait_seconds) as connection:
+            try:
+                if len(connection.extract_statements(sql)) != 1:
+                    raise StoreQueryError("give one statement")
+                connection.execute("begin transaction read only")
+                try:
+                    return connection.sql(sql, params=list(params)).to_arrow_table()
+                finally:
+                    connection.rollback()
+            except duckdb.Error as error:
+                raise StoreQueryError(first_line(error)) from error
+
+    def ingest(self, *, blocking: bool = False, wait_seconds: float = 30.0) -> IngestReport | None:
+        """Take over pending commits into the index.
+
+        Returns:
+            What was done; nothing if the index was busy and ``blocking`` is false.
+
+        Raises:
+            StoreBusyError: The index was busy for all of ``wait_seconds``.
+            StoreIndexError: The index is damaged.
+            StoreCorruptError: A pending commit is damaged.
+        """
+        try:
+            with self._index_file.opened(wait_seconds if blocking else 0.0) as connection:
+                return self._ingest(connection)
+        except StoreBusyError:
+            if blocking:
+                raise
+            return None
+
+    def rebuild(self, *, wait_seconds: float = 30.0) -> IngestReport:
+        """Make the index anew from the log.
+
+        Raises:
+            StoreBusyError: The index was busy for all of ``wait_seconds``.
+            StoreCorruptError: A commit is damaged.
+        """
+        with self._index_file.replaced(wait_seconds) as connection:
+            self._links.create()
+            self._links.clear()
+            return self._ingest(connection)
+
+    def info(self) -> StoreInfo:
+        """Count what is recorded.
+
+        Raises:
+            StoreIndexError: The index is damaged.
+            StoreCorruptError: A pending commit is damaged.
+        """
+        names = [*self._schema.tables, "bundle"]
+        counts = ", ".join(f"(select count(*) from {quoted(name)}) as {name}" for name in names)
+        set_aside = "(select count(*) from bundle where status = 'set aside') as set_aside"
+        (row,) = self.query(f"select {counts}, {set_aside}").to_pylist()
+        files = [
+            path for path in self.directory.rglob("*") if path.is_file() and not path.is_symlink()
+        ]
+        return StoreInfo(
+            directory=self.directory,
+            schema_version=self._schema.version,
+            n_commits=row["bundle"],
+            n_set_aside=row["set_aside"],
+            n_rows={name: row[name] for name in self._schema.tables},
+            n_blocks=len(self._blocks.names()),
+            n_bytes=sum(path.stat().st_size for path in files),
+        )
+
+    def _refuse_newer_schema(self) -> None:
+        last = max(self._log.numbers(), default=0)
+        if not last:
+            return
+        try:
+            version = self._log.read(last).schema_version
+        except StoreCorruptError:
+            return  # `verify` must be able to open the store; whoever reads the commit is told
+        if version > self._schema.version:
+            raise StoreSchemaError(self.directory, version, self._schema.version)
+
+    def _sync_blocks(self, records: Sequence[Record]) -> None:
+        blocks = {
+            str(row[name])
+            for table, row in records
+            for name in self._schema.tables[table].block_columns
+            if row[name] is not None
+        }
+        try:
+            self._blocks.sync(blocks)
+        except OSError as error:
+            raise StoreWriteError(self.directory, error.strerror or str(error)) from error
+
+    def _ingest_after(self, number: int) -> None:
+        try:
+            report = self.ingest()
+        except (StoreCorruptError, StoreIndexError, StoreSchemaError, OSError) as error:
+            _logger.warning("Commit %d is recorded; the index is behind it: %s", number, error)
+            return
+        for set_aside in report.set_aside if report else ():
+            if set_aside.commit_no == number:
+                raise StoreConflictError(number, set_aside.reason)
+
+    def _ingest(self, connection: duckdb.DuckDBPyConnection) -> IngestReport:
+        index = Index(connection, self._schema, self._log, self._links)
+        try:
+            index.prepare(self.directory)
+            report = index.ingest()
+        except duckdb.Error as error:
+            raise StoreIndexError(self._index_file.path, first_line(error)) from error
+        for set_aside in report.set_aside:
+            _logger.warning("Commit %d is set aside: %s", set_aside.commit_no, set_aside.reason)
+        return report
+
+    @contextmanager
+    def _reading(self, wait_seconds: float) -> Generator[duckdb.DuckDBPyConnection]:
+        foreign_wait = 0.0 if self._shadow.is_open else _FOREIGN_WAIT_SECONDS
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(
+                    self._index_file.opened(wait_seconds, foreign_wait)
+                )
+                self._ingest(connection)
+                self._shadow.close()
+            except (StoreBusyError, OSError) as error:
+                _logger.info("Reading from memory: %s", error)
+                stack.close()
+                connection = stack.enter_context(self._shadow.up_to_date())
+            connection.execute("set timezone = 'UTC'")
+            yield connection
