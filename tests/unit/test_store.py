@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from traceprop_engine.errors import StoreConflictError, StoreNotFoundError
-from traceprop_engine.store.store import Store
+from traceprop_engine.store import Store
 
 
 @pytest.fixture
@@ -44,3 +44,10 @@ def test_a_contradiction_is_loud_and_set_aside(store):
 def test_a_missing_store_is_named(tmp_path):
     with pytest.raises(StoreNotFoundError, match="nowhere"):
         Store.open(tmp_path / "nowhere")
+
+
+def test_values_are_bound_by_name_or_by_position(store):
+    store.commit({"op": [op(0), op(1, "x'; drop table op; --")]})
+    sql = "select ordinal from op where name = "
+    assert store.query(sql + "?", ["x'; drop table op; --"]).to_pylist() == [{"ordinal": 1}]
+    assert store.query(sql + "$n", {"n": "filter"}).to_pylist() == [{"ordinal": 0}]

@@ -1,1 +1,6 @@
-"""Where facts live: an append-only log, content-addressed blocks, and a DuckDB index over them."""
+"""Where everything that a project records is kept: a log, blocks, and an index in DuckDB."""
+
+from traceprop_engine.store.index import IngestReport, SetAside
+from traceprop_engine.store.store import Store, StoreInfo
+
+__all__ = ["IngestReport", "SetAside", "Store", "StoreInfo"]

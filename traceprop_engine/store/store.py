@@ -36,6 +36,9 @@ from traceprop_engine.store.views import BlockLinks
 
 _INDEX_NAME = "traceprop.duckdb"
 _FOREIGN_WAIT_SECONDS = 1.0
+Params = Sequence[object] | Mapping[str, object]
+"""Values of a query, by position or by name."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -186,17 +189,15 @@ class Store:
         self._ingest_after(number)
         return number
 
-    def query(
-        self, sql: str, params: Sequence[object] = (), *, wait_seconds: float = 30.0
-    ) -> pa.Table:
+    def query(self, sql: str, params: Params = (), *, wait_seconds: float = 30.0) -> pa.Table:
         """Return the answer to one SQL statement, after taking over what is pending.
 
         If another program holds the index, the answer comes from a copy in memory. What the
         statement writes is refused.
 
         Args:
-            sql: One statement of DuckDB, with ``?`` for values.
-            params: The values.
+            sql: One statement of DuckDB, with ``?`` or ``$name`` for values.
+            params: The values, by position or by name.
             wait_seconds: How long to wait for other processes of this store.
 
         Raises:
@@ -210,7 +211,9 @@ class Store:
                     raise StoreQueryError("give one statement")
                 connection.execute("begin transaction read only")
                 try:
-                    return connection.sql(sql, params=list(params)).to_arrow_table()
+                    return connection.sql(
+                        sql, params=dict(params) if isinstance(params, Mapping) else list(params)
+                    ).to_arrow_table()
                 finally:
                     connection.rollback()
             except duckdb.Error as error:
