@@ -1,5 +1,6 @@
 """A Hessian factored once, to solve with many times."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,13 @@ class NotPositiveDefiniteError(ArithmeticError):
     def __init__(self, direction: NDArray[np.float64]) -> None:
         super().__init__("the Hessian is singular to working precision")
         self.direction = direction
+
+    def culprits(self, features: Sequence[str]) -> list[str]:
+        """Name the columns that make up the flat direction, in the order of the table."""
+        names = [*features, "intercept"]
+        by_column = np.abs(self.direction).reshape(-1, len(names)).max(axis=0)
+        wanted = by_column > by_column.max() / 100
+        return [name for name, taken in zip(names, wanted, strict=True) if taken]
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ def reach_minimum(
     except NotPositiveDefiniteError as singular:
         if unbounded and _is_separable(objective, family):
             raise SeparableClassesError(names.label) from singular
-        raise SingularCurvatureError(_culprits(singular, names.features)) from singular
+        raise SingularCurvatureError(singular.culprits(names.features)) from singular
     if not exists and _is_separable(objective, family):
         raise SeparableClassesError(names.label)
     _require_converged(objective, minimum, names.run)
@@ -101,11 +101,3 @@ def _is_separable(objective: Objective, family: Family) -> bool:
         n_outputs=objective.n_outputs,
         fit_intercept=objective.fit_intercept,
     )
-
-
-def _culprits(singular: NotPositiveDefiniteError, features: Sequence[str]) -> list[str]:
-    """Name the columns that make up the flat direction, in the order of the table."""
-    names = [*features, "intercept"]
-    by_column = np.abs(singular.direction).reshape(-1, len(names)).max(axis=0)
-    wanted = by_column > by_column.max() / 100
-    return [name for name, taken in zip(names, wanted, strict=True) if taken]

@@ -1,0 +1,327 @@
+"""The exact influence function of convex models, in closed form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traceprop_engine.attribution.removal import Removal, check_rows, remove_rows, without_rows
+from traceprop_engine.attribution.scores import (
+    AttributionScores,
+    Direction,
+    TopRows,
+    check_k,
+    strongest,
+)
+from traceprop_engine.attribution.targets import QueryTarget, Target, resolve_target
+from traceprop_engine.errors import (
+    SeparableClassesError,
+    SingularCurvatureError,
+    TrainingRowError,
+    UnconvergedRunError,
+)
+from traceprop_engine.training.curvature import CurvatureFactor, NotPositiveDefiniteError
+from traceprop_engine.training.objective import linear_outputs
+from traceprop_engine.training.run import TrainingRun
+
+REFIT_ABOVE = 0.5
+"""Leverage above which one Newton step is not trusted and the model is refitted without the row.
+
+The leverages of all rows add up to at most the number of parameters, so fewer rows than twice the
+number of parameters can be above it.
+"""
+_UNDETERMINED = 1e-9
+_BLOCK_FLOATS = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class InfluenceFunction:
+    r"""What leaving out each training row does to a model, ready for any number of queries.
+
+    With the Hessian ``H`` of the objective, and of row ``i`` the Jacobian ``J_i`` of its outputs in
+    the parameters and the slope ``r_i`` and curvature ``C_i`` of its loss in the outputs, one
+    Newton step on the objective without row ``i`` moves the parameters by
+
+        (H - J_iᵀ C_i J_i)^-1 J_iᵀ r_i  =  H^-1 J_iᵀ (I - C_i S_i)^-1 r_i,    S_i = J_i H^-1 J_iᵀ
+
+    For one output the correction is the familiar ``1 / (1 - h_i)`` with leverage ``h_i``; for
+    softmax it is a small matrix for each row. A score is minus the change of the query's target to
+    first order. It is exact for linear models. Rows of high leverage are refitted exactly.
+
+    Attributes:
+        run: The model and its training rows.
+        hessian: ``[n_parameters, n_parameters]``, penalty included.
+        factor: The same, factored.
+        pushes: ``(I - C_i S_i)^-1 r_i`` of each row, ``[n_train, n_outputs]``; NaN where no model
+            is determined without the row.
+        leverage: Largest eigenvalue of ``C_i S_i``, in ``[0, 1]``, ``[n_train]``.
+        refitted: Rows whose effect was found by refitting, ascending.
+        refits: Parameters without each of them, ``[n_refitted, n_outputs, n_features + 1]``.
+        leave_one_out: Whether scores answer for leaving out one row (leverage-corrected), or are
+            the plain derivative in the row's weight, which adds up better over many rows.
+
+    References:
+        Koh and Liang, 2017. Understanding black-box predictions via influence functions. Equation
+        2. Pregibon, 1981. Logistic regression diagnostics. Section 4, for the leverage.
+    """
+
+    run: TrainingRun
+    hessian: NDArray[np.float64]
+    factor: CurvatureFactor
+    pushes: NDArray[np.float64]
+    leverage: NDArray[np.float64]
+    refitted: NDArray[np.int64]
+    refits: NDArray[np.float64]
+    leave_one_out: bool
+
+    @classmethod
+    def fit(
+        cls,
+        run: TrainingRun,
+        *,
+        leave_one_out: bool = True,
+        refit_above: float = REFIT_ABOVE,
+        allow_unconverged: bool = False,
+    ) -> "InfluenceFunction":
+        """Factor the curvature of a trained model.
+
+        Args:
+            run: The model, at its minimum.
+            leave_one_out: Correct for leverage, so that a score is the effect of leaving out one
+                row; ``False`` gives the plain derivative.
+            refit_above: Refit without a row whose leverage is above this (classifiers only).
+            allow_unconverged: Accept a run that is not at its minimum; scores are then off by what
+                training was short of.
+
+        Raises:
+            UnconvergedRunError: The run is not at its minimum.
+            SingularCurvatureError: Columns are linearly dependent and nothing penalises them.
+        """
+        if not (run.converged or allow_unconverged):
+            raise UnconvergedRunError(run.name, run.gradient_norm, run.gradient_tolerance)
+        hessian = run.hessian()
+        try:
+            factor = CurvatureFactor.of(hessian, run.objective.null_directions())
+        except NotPositiveDefiniteError as singular:
+            raise SingularCurvatureError(singular.culprits(run.feature_names)) from singular
+        pushes, leverage = _corrected_pushes(run, factor)
+        limit = refit_above if leave_one_out else np.inf
+        refits, undetermined = _refit_high(run, leverage, limit)
+        if leave_one_out:
+            pushes[undetermined] = np.nan
+        else:
+            pushes = run.objective.slopes(run.parameters)
+        return cls(
+            run=run,
+            hessian=hessian,
+            factor=factor,
+            pushes=pushes,
+            leverage=leverage,
+            refitted=np.array(list(refits), dtype=np.int64),
+            refits=np.reshape(list(refits.values()), (-1, *run.parameters.shape)),
+            leave_one_out=leave_one_out,
+        )
+
+    @property
+    def method(self) -> str:
+        """What the scores are, in words."""
+        if not self.leave_one_out:
+            return "influence function, first derivative in the row's weight"
+        if self.run.family == "linear":
+            return "leave-one-out, exact"
+        return f"influence function, leverage-corrected; {len(self.refitted)} rows refitted exactly"
+
+    @property
+    def undetermined(self) -> NDArray[np.int64]:
+        """Rows without which no model is determined; their scores are NaN."""
+        return np.setdiff1d(np.flatnonzero(np.isnan(self.pushes[:, 0])), self.refitted)
+
+    def scores(
+        self,
+        features: NDArray[np.float64],
+        labels: NDArray[np.generic] | Sequence[object] | None = None,
+        *,
+        target: Target | None = None,
+        of_class: object = None,
+    ) -> AttributionScores:
+        """Score every training row for every query.
+
+        Args:
+            features: The queries, ``[n_query, n_features]``.
+            labels: Their true labels, for ``"margin"`` and ``"loss"``.
+            target: ``"logit"``, ``"margin"``, ``"loss"`` or ``"prediction"``; by default logit
+                (logistic), margin (softmax) or prediction (linear).
+            of_class: The class that a logit is of.
+
+        Raises:
+            QueryShapeError: The queries do not fit the model.
+            InfluenceTargetError: This model has no such target, or it needs labels or a class.
+            UnknownClassError: A label or ``of_class`` is not a class of the model.
+        """
+        question = self._ask(features, labels, target, of_class)
+        values = np.empty((len(features), self.run.n_train))
+        for rows in _blocks(self.run.n_train, len(features) + 1):
+            values[:, rows] = question.block(rows)
+        return AttributionScores(values, question.target.kind, question.target.unit, self.method)
+
+    def top_k(  # noqa: PLR0913 - the arguments of `scores`, and two more
+        self,
+        features: NDArray[np.float64],
+        k: int,
+        *,
+        labels: NDArray[np.generic] | Sequence[object] | None = None,
+        target: Target | None = None,
+        of_class: object = None,
+        direction: Direction = "both",
+    ) -> list[TopRows]:
+        """Return the ``k`` strongest training rows for each query, in bounded memory.
+
+        The same as ``scores(...).top_k(k, query=q)`` for each query, without holding a score for
+        every pair. See `scores` for the arguments and errors.
+        """
+        check_k(k)
+        question = self._ask(features, labels, target, of_class)
+        best = [TopRows(np.empty(0, dtype=np.int64), np.empty(0))] * len(features)
+        for rows in _blocks(self.run.n_train, len(features) + 1):
+            block = question.block(rows)
+            positions = np.arange(rows.start, rows.stop)
+            best = [
+                strongest(
+                    np.concatenate([top.rows, positions]),
+                    np.concatenate([top.scores, scores]),
+                    k,
+                    direction,
+                )
+                for top, scores in zip(best, block, strict=True)
+            ]
+        return best
+
+    def predict_removal(self, rows: Sequence[int] | NDArray[np.integer]) -> Removal:
+        """Estimate the model without a group of rows by one Newton step on the rows that remain.
+
+        Far better than adding up scores where rows work together, exact for linear models, and
+        always told from the exact by the gradient norm of the result.
+
+        Raises:
+            TrainingRowError: A row does not exist, or no model is determined by what remains.
+
+        References:
+            Guo et al., 2020. Certified data removal from machine learning models. Equation 3.
+        """
+        positions = check_rows(self.run, rows)
+        after = without_rows(self.run, positions)
+        hessian = self.hessian - self.run.objective.loss_hessian(self.run.parameters, positions)
+        try:
+            factor = CurvatureFactor.of(hessian, self.run.objective.null_directions())
+        except NotPositiveDefiniteError as singular:
+            raise TrainingRowError("the rows that remain determine no model") from singular
+        gradient = after.objective.gradient(self.run.parameters)
+        step = factor.solve(gradient.ravel()).reshape(gradient.shape)
+        return Removal(replace(after, parameters=self.run.parameters - step), positions, 1)
+
+    def _ask(
+        self,
+        features: NDArray[np.float64],
+        labels: NDArray[np.generic] | Sequence[object] | None,
+        target: Target | None,
+        of_class: object,
+    ) -> "_Question":
+        self.run.check_query(features)
+        resolved = resolve_target(
+            self.run, features, labels=labels, target=target, of_class=of_class
+        )
+        return _question(self, features, resolved)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """Queries in the form that scores any block of training rows.
+
+    ``directions`` is ``H^-1`` times each query's target gradient, ``[n_outputs, n_query,
+    n_features + 1]``; ``refit_scores`` is ``[n_query, n_refitted]``.
+    """
+
+    influence: InfluenceFunction
+    target: QueryTarget
+    directions: NDArray[np.float64]
+    refit_scores: NDArray[np.float64]
+
+    def block(self, rows: slice) -> NDArray[np.float64]:
+        """Return the scores of a block of training rows, ``[n_query, n_rows]``."""
+        influence = self.influence
+        features, pushes = influence.run.features[rows], influence.pushes[rows]
+        scores = np.zeros((self.directions.shape[1], len(features)))
+        for output, direction in enumerate(self.directions):
+            responses = direction[:, :-1] @ features.T + direction[:, -1:]
+            scores -= responses * pushes[:, output]
+        first, last = np.searchsorted(influence.refitted, [rows.start, rows.stop])
+        columns = influence.refitted[first:last] - rows.start
+        scores[:, columns] = self.refit_scores[:, first:last]
+        return scores
+
+
+def _question(
+    influence: InfluenceFunction, features: NDArray[np.float64], target: QueryTarget
+) -> _Question:
+    run = influence.run
+    outputs = run.outputs(features)
+    slopes = target.slopes(outputs)
+    extended = np.hstack([features, np.full((len(features), 1), float(run.fit_intercept))])
+    gradients = (slopes[:, :, None] * extended[:, None, :]).reshape(len(features), -1)
+    directions = influence.factor.solve(gradients.T).reshape(*run.parameters.shape, -1)
+    if not run.fit_intercept:
+        directions[:, -1] = 0.0
+    refit_scores = np.empty((len(features), len(influence.refits)))
+    for column, refit in enumerate(influence.refits):
+        without = target.values(linear_outputs(features, refit))
+        refit_scores[:, column] = target.values(outputs) - without
+    return _Question(influence, target, directions.transpose(0, 2, 1), refit_scores)
+
+
+def _corrected_pushes(
+    run: TrainingRun, factor: CurvatureFactor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return every row's leverage-corrected slope, ``[n, n_outputs]``, and leverage, ``[n]``."""
+    slopes = run.objective.slopes(run.parameters)
+    leverage = np.empty(run.n_train)
+    pushes = np.full_like(slopes, np.nan)
+    for rows in _blocks(run.n_train, run.n_outputs * run.parameters.size):
+        features = run.features[rows]
+        responses = factor.output_responses(
+            features, run.n_outputs, fit_intercept=run.fit_intercept
+        )
+        curvature = run.objective.loss.curvature(linear_outputs(features, run.parameters))
+        feedback = curvature @ responses
+        leverage[rows] = np.linalg.eigvals(feedback).real.max(axis=1)
+        ok = np.flatnonzero(leverage[rows] < 1 - _UNDETERMINED)
+        solved = np.linalg.solve(np.eye(run.n_outputs) - feedback[ok], slopes[rows][ok, :, None])
+        pushes[rows.start + ok] = solved[:, :, 0]
+    return pushes, leverage
+
+
+def _refit_high(
+    run: TrainingRun, leverage: NDArray[np.float64], refit_above: float
+) -> tuple[dict[int, NDArray[np.float64]], list[int]]:
+    """Refit without each row of high leverage; return the parameters by row, and the other rows.
+
+    The others are rows without which no model is determined: the only row of its class, or the one
+    row that keeps columns independent or classes inseparable.
+    """
+    if run.family == "linear":
+        return {}, []
+    counts = np.bincount(run.targets.astype(np.intp), minlength=len(run.classes))
+    alone = counts[run.targets.astype(np.intp)] == 1
+    refits: dict[int, NDArray[np.float64]] = {}
+    undetermined: list[int] = np.flatnonzero(alone).tolist()
+    for row in np.flatnonzero((leverage > refit_above) & ~alone).tolist():
+        try:
+            refits[row] = remove_rows(run, [row]).run.parameters
+        except (SingularCurvatureError, SeparableClassesError):
+            undetermined.append(row)
+    return refits, undetermined
+
+
+def _blocks(n_rows: int, floats_per_row: int) -> list[slice]:
+    size = max(1, _BLOCK_FLOATS // floats_per_row)
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
