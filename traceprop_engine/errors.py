@@ -419,3 +419,68 @@ class SourceRecordError(TracepropError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"This is no source version: {problem}; scan the source file again.")
+
+
+class DatasetNotFoundError(TracepropError):
+    """The store holds no version of a dataset or source."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        near = get_close_matches(name, known, n=3) or list(known[:10])
+        listed = f"it knows {', '.join(near)}" if near else "nothing is recorded yet"
+        super().__init__(f"The store has no dataset or source '{name}'; {listed}.")
+
+
+class RowNotFoundError(TracepropError):
+    """A row number is outside its dataset."""
+
+    def __init__(self, dataset: str, row: int, n_rows: int) -> None:
+        range_ = f"it has rows 0 to {n_rows - 1}" if n_rows else "it has no rows"
+        super().__init__(f"'{dataset}' has no row {row}; {range_}.")
+
+
+class TrainingRunNotFoundError(TracepropError):
+    """The store holds no training run of that identifier."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(
+            f"'{identifier}' is no training run of this store; materialize the model's asset first."
+        )
+
+
+class NoPredictionsError(TracepropError):
+    """A dataset was not recorded as predictions of a training run."""
+
+    def __init__(self, dataset: str | None) -> None:
+        what = "The store holds no predictions" if dataset is None else f"'{dataset}' holds none"
+        super().__init__(
+            f"{what}; record what `TrainingRun.predict` returns, then it can be explained."
+        )
+
+
+class NoRowChosenError(TracepropError):
+    """A row number or predicate does not choose exactly one prediction."""
+
+    def __init__(self, dataset: str, where: str | None, n_matches: int) -> None:
+        if where is None:
+            message = f"No row of '{dataset}' is chosen; give a row number or a predicate."
+        else:
+            message = f"{n_matches} rows of '{dataset}' match {where!r}; choose one by its number."
+        super().__init__(message)
+
+
+class StoreLogError(TracepropError):
+    """A commit that the index knows is missing in the log, or is another one there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is missing or another commit, although the index knows it: restore the log "
+            "from a backup, or accept the loss with `traceprop store rebuild`."
+        )
+        self.path = path
+
+
+class RowPredicateError(TracepropError):
+    """A condition that cannot choose rows of the table."""
+
+    def __init__(self, predicate: str, reason: str, way_out: str) -> None:
+        super().__init__(f"The condition {predicate!r} cannot be used: {reason}; {way_out}.")
