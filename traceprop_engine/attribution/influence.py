@@ -25,12 +25,14 @@ from traceprop_engine.training.curvature import CurvatureFactor, NotPositiveDefi
 from traceprop_engine.training.objective import linear_outputs
 from traceprop_engine.training.run import TrainingRun
 
-REFIT_ABOVE = 0.5
+REFIT_ABOVE = 0.25
 """Leverage above which one Newton step is not trusted and the model is refitted without the row.
 
-The leverages of all rows add up to at most the number of parameters, so fewer rows than twice the
-number of parameters can be above it.
+Below it the step is off by some percent at most on average. The leverages of all rows add up to at
+most the number of parameters, so in a large table few rows are above it.
 """
+MAX_REFITS = 200
+"""Refits at most, the rows of highest leverage first: a bound on the time of `fit`."""
 _UNDETERMINED = 1e-9
 _BLOCK_FLOATS = 1 << 24
 
@@ -56,6 +58,7 @@ class InfluenceFunction:
         pushes: ``(I - C_i S_i)^-1 r_i`` of each row, ``[n_train, n_outputs]``; NaN where no model
             is determined without the row.
         leverage: Largest eigenvalue of ``C_i S_i``, in ``[0, 1]``, ``[n_train]``.
+        refit_above: Leverage above which rows were refitted.
         refitted: Rows whose effect was found by refitting, ascending.
         refits: Parameters without each of them, ``[n_refitted, n_outputs, n_features + 1]``.
         leave_one_out: Whether scores answer for leaving out one row (leverage-corrected), or are
@@ -71,6 +74,7 @@ class InfluenceFunction:
     factor: CurvatureFactor
     pushes: NDArray[np.float64]
     leverage: NDArray[np.float64]
+    refit_above: float
     refitted: NDArray[np.int64]
     refits: NDArray[np.float64]
     leave_one_out: bool
@@ -82,6 +86,7 @@ class InfluenceFunction:
         *,
         leave_one_out: bool = True,
         refit_above: float = REFIT_ABOVE,
+        max_refits: int = MAX_REFITS,
         allow_unconverged: bool = False,
     ) -> "InfluenceFunction":
         """Factor the curvature of a trained model.
@@ -91,6 +96,7 @@ class InfluenceFunction:
             leave_one_out: Correct for leverage, so that a score is the effect of leaving out one
                 row; ``False`` gives the plain derivative.
             refit_above: Refit without a row whose leverage is above this (classifiers only).
+            max_refits: Refit without so many rows at most; `rough` tells what is left.
             allow_unconverged: Accept a run that is not at its minimum; scores are then off by what
                 training was short of.
 
@@ -106,18 +112,19 @@ class InfluenceFunction:
         except NotPositiveDefiniteError as singular:
             raise SingularCurvatureError(singular.culprits(run.feature_names)) from singular
         pushes, leverage = _corrected_pushes(run, factor)
-        limit = refit_above if leave_one_out else np.inf
-        refits, undetermined = _refit_high(run, leverage, limit)
-        if leave_one_out:
-            pushes[undetermined] = np.nan
-        else:
+        refits: dict[int, NDArray[np.float64]] = {}
+        if not leave_one_out:
             pushes = run.objective.slopes(run.parameters)
+        elif run.family != "linear":
+            refits, undetermined = _refit_high(run, leverage, refit_above, max_refits)
+            pushes[undetermined] = np.nan
         return cls(
             run=run,
             hessian=hessian,
             factor=factor,
             pushes=pushes,
             leverage=leverage,
+            refit_above=refit_above,
             refitted=np.array(list(refits), dtype=np.int64),
             refits=np.reshape(list(refits.values()), (-1, *run.parameters.shape)),
             leave_one_out=leave_one_out,
@@ -130,7 +137,16 @@ class InfluenceFunction:
             return "influence function, first derivative in the row's weight"
         if self.run.family == "linear":
             return "leave-one-out, exact"
-        return f"influence function, leverage-corrected; {len(self.refitted)} rows refitted exactly"
+        counts = f"{len(self.refitted)} rows refitted exactly, {len(self.rough)} only roughly right"
+        return f"influence function, leverage-corrected; {counts}"
+
+    @property
+    def rough(self) -> NDArray[np.int64]:
+        """Rows of high leverage that `max_refits` left to one Newton step, which may be far off."""
+        if self.run.family == "linear" or not self.leave_one_out:
+            return np.empty(0, dtype=np.int64)
+        high = np.flatnonzero(self.leverage > self.refit_above)
+        return np.setdiff1d(high, np.concatenate([self.refitted, self.undetermined]))
 
     @property
     def undetermined(self) -> NDArray[np.int64]:
@@ -301,20 +317,20 @@ def _corrected_pushes(
 
 
 def _refit_high(
-    run: TrainingRun, leverage: NDArray[np.float64], refit_above: float
+    run: TrainingRun, leverage: NDArray[np.float64], refit_above: float, max_refits: int
 ) -> tuple[dict[int, NDArray[np.float64]], list[int]]:
     """Refit without each row of high leverage; return the parameters by row, and the other rows.
 
     The others are rows without which no model is determined: the only row of its class, or the one
     row that keeps columns independent or classes inseparable.
     """
-    if run.family == "linear":
-        return {}, []
     counts = np.bincount(run.targets.astype(np.intp), minlength=len(run.classes))
     alone = counts[run.targets.astype(np.intp)] == 1
     refits: dict[int, NDArray[np.float64]] = {}
     undetermined: list[int] = np.flatnonzero(alone).tolist()
-    for row in np.flatnonzero((leverage > refit_above) & ~alone).tolist():
+    high = np.flatnonzero((leverage > refit_above) & ~alone)
+    highest = high[np.argsort(-leverage[high], kind="stable")[:max_refits]]
+    for row in np.sort(highest).tolist():
         try:
             refits[row] = remove_rows(run, [row]).run.parameters
         except (SingularCurvatureError, SeparableClassesError):
