@@ -176,12 +176,12 @@ class InfluenceFunction:
             UnknownClassError: A label or ``of_class`` is not a class of the model.
         """
         question = self._ask(features, labels, target, of_class)
-        values = np.empty((len(features), self.run.n_train))
+        scores = np.empty((len(features), self.run.n_train))
         for rows in _blocks(self.run.n_train, len(features) + 1):
-            values[:, rows] = question.block(rows)
-        return AttributionScores(values, question.target.kind, question.target.unit, self.method)
+            scores[:, rows] = question.block(rows)
+        return AttributionScores(scores, question.target.kind, question.target.unit, self.method)
 
-    def top_k(  # noqa: PLR0913 - the arguments of `scores`, and two more
+    def top_k(
         self,
         features: NDArray[np.float64],
         k: int,

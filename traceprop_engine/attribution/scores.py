@@ -36,13 +36,13 @@ class AttributionScores:
     raises the target, and leaving the row out changes the target by ``-score``.
 
     Attributes:
-        values: ``[n_query, n_train]``; NaN where no model is determined without the row.
+        scores: ``[n_query, n_train]``; NaN where no model is determined without the row.
         target: Which number of the query is explained.
         unit: Its unit.
         method: How the scores were estimated.
     """
 
-    values: NDArray[np.float64]
+    scores: NDArray[np.float64]
     target: Target
     unit: str
     method: str
@@ -53,7 +53,7 @@ class AttributionScores:
         Raises:
             QueryShapeError: ``k`` is below 1, or there is no such query.
         """
-        scores = _scores_of(self.values, k, query)
+        scores = _scores_of(self.scores, k, query)
         return strongest(np.arange(len(scores)), scores, k, direction)
 
     def roll_up(self, row_map: RowMap) -> "SourceScores":
@@ -69,13 +69,13 @@ class AttributionScores:
         Raises:
             RollUpError: The map is unknown, or does not have these training rows as outputs.
         """
-        _require_rolling(row_map, self.values.shape[1])
+        _require_rolling(row_map, self.scores.shape[1])
         train_rows, source_rows = row_map.pairs()
         touched, columns = np.unique(source_rows, return_inverse=True)
-        shape = self.values.shape[1], len(touched)
+        shape = self.scores.shape[1], len(touched)
         membership = csr_array((np.ones(len(columns)), (train_rows, columns)), shape=shape)
-        values = (membership.T @ self.values.T).T
-        return SourceScores(values, touched.astype(np.int64), row_map.n_in, self.target, self.unit)
+        summed = (membership.T @ self.scores.T).T
+        return SourceScores(summed, touched.astype(np.int64), row_map.n_in, self.target, self.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class SourceScores:
     """A ranking of source rows: summed scores of the training rows that each went into.
 
     Attributes:
-        values: ``[n_query, n_touched]``.
+        scores: ``[n_query, n_touched]``.
         rows: Source rows that reach some training row, ascending, ``[n_touched]``; the score of
             every other source row is zero.
         n_source: Rows of the source.
@@ -91,7 +91,7 @@ class SourceScores:
         unit: Its unit.
     """
 
-    values: NDArray[np.float64]
+    scores: NDArray[np.float64]
     rows: NDArray[np.int64]
     n_source: int
     target: Target
@@ -103,7 +103,7 @@ class SourceScores:
         Raises:
             QueryShapeError: ``k`` is below 1, or there is no such query.
         """
-        return strongest(self.rows, _scores_of(self.values, k, query), k, direction)
+        return strongest(self.rows, _scores_of(self.scores, k, query), k, direction)
 
 
 def strongest(

@@ -37,12 +37,12 @@ class CurvatureFactor:
     """Cholesky factor of a Hessian, exact on what is orthogonal to its flat directions.
 
     Where the objective is flat along known orthonormal directions ``N`` (softmax: the common shift
-    of all classes), the factored matrix is ``H + s N Nᵀ``. For a vector orthogonal to ``N``, such
+    of all classes), the factored matrix is ``H + N S Nᵀ``. For a vector orthogonal to ``N``, such
     as any gradient, its inverse is exactly the pseudo-inverse of ``H``, and the answer is
     orthogonal to ``N`` again: the solution of least norm along the flat directions.
 
     Attributes:
-        lower: Lower triangle ``L`` of ``D (H + s N Nᵀ) D = L Lᵀ``.
+        lower: Lower triangle ``L`` of ``D (H + N S Nᵀ) D = L Lᵀ``.
         scale: Diagonal of ``D``, which gives every parameter unit curvature so that features of
             very different size do no harm.
     """
@@ -63,8 +63,9 @@ class CurvatureFactor:
         Raises:
             NotPositiveDefiniteError: It is flat along some other direction too.
         """
-        size = float(np.trace(hessian)) / len(hessian)
-        lifted = hessian + size * (null_directions @ null_directions.T)
+        sizes = np.diag(hessian) @ null_directions**2
+        sizes = np.where(sizes > 0, sizes, 1.0)
+        lifted = hessian + (null_directions * sizes) @ null_directions.T
         diagonal = np.diag(lifted)
         if not np.all(diagonal > 0):
             raise NotPositiveDefiniteError((diagonal <= 0).astype(np.float64))

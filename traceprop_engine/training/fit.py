@@ -22,7 +22,7 @@ MAX_PARAMETERS = 10_000
 """Largest model that is handled exactly; its Hessian takes 800 MB."""
 
 
-def train_linear(  # noqa: PLR0913 - what a model is, all by keyword
+def train_linear(
     frame: pd.DataFrame,
     *,
     features: Sequence[str],
@@ -55,7 +55,7 @@ def train_linear(  # noqa: PLR0913 - what a model is, all by keyword
     return run.polish(progress=progress)
 
 
-def train_logistic(  # noqa: PLR0913 - what a model is, all by keyword
+def train_logistic(
     frame: pd.DataFrame,
     *,
     features: Sequence[str],
@@ -91,7 +91,7 @@ def train_logistic(  # noqa: PLR0913 - what a model is, all by keyword
     return run.polish(progress=progress)
 
 
-def train_softmax(  # noqa: PLR0913 - what a model is, all by keyword
+def train_softmax(
     frame: pd.DataFrame,
     *,
     features: Sequence[str],
