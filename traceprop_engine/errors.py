@@ -256,12 +256,12 @@ class StoreRowError(TracepropError):
 
 
 class StoreWriteError(TracepropError):
-    """The file system refused a write; nothing was recorded."""
+    """The file system refused a write; nothing half-written is left."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"Cannot write {path} ({reason}): nothing was recorded; free space or fix the "
-            "permissions, then try again."
+            f"Cannot write {path} ({reason}): free space or fix the permissions, then try again; "
+            "what was recorded before is safe."
         )
         self.path = path
 
@@ -348,7 +348,7 @@ class RaggedRowError(SourceError):
         super().__init__(
             f"{path}, line {line}",
             f"the record has {n_fields} fields where the header has {n_columns}",
-            "quote fields that hold a delimiter or a line break, or pass the delimiter= of the file",
+            "quote fields that hold a delimiter or line break, or pass the delimiter= of the file",
         )
         self.line = line
         self.n_fields = n_fields
@@ -484,3 +484,10 @@ class RowPredicateError(TracepropError):
 
     def __init__(self, predicate: str, reason: str, way_out: str) -> None:
         super().__init__(f"The condition {predicate!r} cannot be used: {reason}; {way_out}.")
+
+
+class RowMapError(TracepropError):
+    """Numbers that do not describe a row map, or a question that a row map cannot answer."""
+
+    def __init__(self, problem: str, way_out: str) -> None:
+        super().__init__(f"{problem}; {way_out}.")
