@@ -17,6 +17,7 @@ from traceprop_engine.training.predictions import Predictions, prediction_column
 from traceprop_engine.training.solver import ModelNames, reach_minimum
 from traceprop_engine.training.tables import (
     class_positions,
+    column_of,
     feature_matrix,
     label_numbers,
     label_values,
@@ -142,12 +143,14 @@ class TrainingRun:
             keep: Further columns to carry into the result.
 
         Raises:
+            UnknownColumnError: A column to keep is not in the table.
             FeatureListError: A column to keep has the name of a prediction column.
             TracepropError: The table does not fit the model; the message names the column.
         """
         features = feature_matrix(frame, self.feature_names)
         labels = None if label is None else self._labels_of(frame, label)
-        kept = dict.fromkeys([*keep, *([] if label is None else [label])])
+        wanted = [*keep, *([] if label is None else [label])]
+        kept = {name: column_of(frame, name) for name in wanted}
         columns = prediction_columns(self.outputs(features), self.family, self.classes)
         clash = [name for name in columns if name in kept]
         if clash:
@@ -227,9 +230,10 @@ class TrainingRun:
         """Return the labels of query rows as the loss reads them, ``[n]``.
 
         Raises:
-            QueryShapeError: There are no labels, or not one for each row.
+            QueryShapeError: Features do not fit the model, or there is not one label for each row.
             UnknownClassError: A label is not one of the classes.
         """
+        self.check_query(features)
         given = "none" if labels is None else f"{len(labels)}"
         if labels is None or len(labels) != len(features):
             raise QueryShapeError("labels", f"one for each of {len(features)} rows", given)

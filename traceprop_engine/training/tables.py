@@ -55,7 +55,7 @@ def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> NDArray[np.f
         raise EmptyTableError("compute with")
     matrix = np.empty((len(frame), len(features)))
     for position, name in enumerate(features):
-        matrix[:, position] = _numbers(_column(frame, name), name)
+        matrix[:, position] = _numbers(column_of(frame, name), name)
     return matrix
 
 
@@ -66,7 +66,7 @@ def label_values(frame: pd.DataFrame, label: str) -> NDArray[np.generic]:
         UnknownColumnError: The label is not a column.
         NonFiniteColumnError: A label is missing.
     """
-    column = _column(frame, label)
+    column = column_of(frame, label)
     missing = np.flatnonzero(column.isna().to_numpy())
     if len(missing):
         _refuse_value(column, label, int(missing[0]), "missing")
@@ -81,7 +81,7 @@ def label_numbers(frame: pd.DataFrame, label: str) -> NDArray[np.float64]:
         NonNumericFeatureError: It is not of numbers.
         NonFiniteColumnError: A value is missing or infinite.
     """
-    return _numbers(_column(frame, label), label)
+    return _numbers(column_of(frame, label), label)
 
 
 def find_classes(labels: NDArray[np.generic], label: str, *, binary: bool) -> tuple[object, ...]:
@@ -117,7 +117,13 @@ def class_positions(
     return positions.astype(np.float64)
 
 
-def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Return a column by name.
+
+    Raises:
+        UnknownColumnError: There is no such column; the message lists near names.
+        FeatureListError: Two columns have this name.
+    """
     if name not in frame.columns:
         raise UnknownColumnError(name, [str(column) for column in frame.columns])
     column = frame[name]
