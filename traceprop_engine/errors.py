@@ -491,3 +491,58 @@ class RowMapError(TracepropError):
 
     def __init__(self, problem: str, way_out: str) -> None:
         super().__init__(f"{problem}; {way_out}.")
+
+
+class CommandLoadError(TracepropError):
+    """A subcommand of another package cannot be imported."""
+
+    def __init__(self, command: str, reason: str) -> None:
+        super().__init__(
+            f"The command {command!r} cannot be loaded ({reason}): install what it needs, or "
+            "upgrade the package that offers it."
+        )
+
+
+class SourceVersionNotFoundError(TracepropError):
+    """The store holds no such source, or no such version of it."""
+
+    def __init__(self, source: str, version: str | None, known: Sequence[str]) -> None:
+        what = f"source {source!r}"
+        if version is None:
+            way_out = f"it knows {_quoted(known)}" if known else "no source was recorded in it"
+        else:
+            what = f"version {version!r} of {what}"
+            way_out = f"it has {_quoted(known)}" if known else "it has none of that source"
+        super().__init__(f"The store holds no {what}; {way_out}.")
+
+
+class SourceVersionAmbiguousError(TracepropError):
+    """A name or prefix stands for several sources or versions."""
+
+    def __init__(self, given: str, found: Sequence[str], way_out: str) -> None:
+        super().__init__(f"{given!r} can mean {_quoted(found)}; {way_out}.")
+
+
+class SourceLineError(TracepropError):
+    """A line of a source that belongs to no record."""
+
+    def __init__(self, uri: str, line: int, reason: str) -> None:
+        super().__init__(
+            f"{uri}, line {line}: {reason}; give the line of a record, or its number with --row."
+        )
+
+
+class NoMatchingRowError(TracepropError):
+    """A condition that holds for no row."""
+
+    def __init__(self, what: str, predicate: str) -> None:
+        super().__init__(f"No row of {what} matches {predicate!r}; check the condition.")
+
+
+class PortUnavailableError(TracepropError):
+    """The address to serve pages at cannot be used."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"Cannot serve at {host}:{port} ({reason}): choose another port with --port."
+        )

@@ -1,0 +1,142 @@
+"""Vectors of row numbers: checking what comes in, and the few set operations row maps are made of.
+
+``-1`` stands for "no row". Row numbers are held as int32 where they fit.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from traceprop_engine.errors import RowMapError
+
+IntArray = NDArray[np.integer[Any]]
+Rows = NDArray[np.int64]
+
+# A mask over all rows beats sorting once the rows asked for are at least this share of them.
+_MASK_SHARE = 16
+
+
+def checked_count(value: int, what: str) -> int:
+    """Return a number of rows as a plain int.
+
+    Raises:
+        RowMapError: It is no whole number, or negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise RowMapError(f"{what} is {value!r}", "a number of rows is a whole number from 0")
+    return int(value)
+
+
+def checked_integers(values: ArrayLike, what: str) -> IntArray:
+    """Return ``values`` as a one-dimensional array of integers.
+
+    Raises:
+        RowMapError: They are not integers, or not one-dimensional.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise RowMapError(f"{what} has {array.ndim} dimensions", "pass a one-dimensional array")
+    if array.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if array.dtype.kind == "b":
+        raise RowMapError(f"{what} is a boolean mask", "pass np.flatnonzero(mask)")
+    if array.dtype.kind not in "iu":
+        raise RowMapError(f"{what} has dtype {array.dtype}", "pass row numbers as integers")
+    return array
+
+
+def checked_rows(values: ArrayLike, n_rows: int, what: str, *, none: bool = False) -> IntArray:
+    """Return ``values`` as row numbers below ``n_rows``; with ``none``, -1 is allowed too.
+
+    Raises:
+        RowMapError: The first value out of range is named with its position.
+    """
+    array = checked_integers(values, what)
+    low = -1 if none else 0
+    if array.size and (array.min() < low or array.max() >= n_rows):
+        at = int(np.flatnonzero((array < low) | (array >= n_rows))[0])
+        allowed = f"rows go from 0 to {n_rows - 1}" if n_rows else "there are no rows"
+        raise RowMapError(
+            f"{what}[{at}] is {array[at]}", f"{allowed}{', and -1 is no row' if none else ''}"
+        )
+    return array
+
+
+def frozen(array: IntArray, bound: int) -> IntArray:
+    """Return a read-only copy of ``array``, as int32 when ``bound`` fits in one."""
+    return sealed(np.array(array, dtype=row_dtype(bound)))
+
+
+def owned(array: IntArray, bound: int) -> IntArray:
+    """Return ``array``, which nobody else holds, read-only and as int32 when ``bound`` fits."""
+    return sealed(array.astype(row_dtype(bound), copy=False))
+
+
+def sealed(array: IntArray) -> IntArray:
+    """Make ``array`` read-only and return it."""
+    array.flags.writeable = False
+    return array
+
+
+def row_dtype(bound: int) -> type[np.int32 | np.int64]:
+    """Return the narrowest dtype that row maps use for numbers from -1 to ``bound``."""
+    return np.int32 if bound <= np.iinfo(np.int32).max else np.int64
+
+
+def is_increasing(array: IntArray) -> bool:
+    """Say whether every number is larger than the one before."""
+    return bool((array[1:] > array[:-1]).all())
+
+
+def row_set(rows: IntArray, bound: int) -> Rows:
+    """Return the distinct ``rows`` below ``bound``, ascending, as int64."""
+    if is_increasing(rows):
+        return rows.astype(np.int64)
+    if rows.size * _MASK_SHARE > bound:
+        return np.flatnonzero(row_mask(rows, bound)[:bound])
+    return np.unique(rows).astype(np.int64, copy=False)
+
+
+def row_mask(rows: IntArray, bound: int) -> NDArray[np.bool_]:
+    """Return ``bound + 1`` flags: the last one, which index -1 finds too, is always False."""
+    mask = np.zeros(bound + 1, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def expanded(starts: IntArray, counts: IntArray) -> Rows:
+    """Return the numbers ``start, start + 1, ...`` of each run, ``count`` of them, in order."""
+    counts = counts.astype(np.int64, copy=False)
+    shift = starts.astype(np.int64, copy=False) - (np.cumsum(counts) - counts)
+    return np.repeat(shift, counts) + np.arange(int(counts.sum()), dtype=np.int64)
+
+
+def offsets_of(counts: IntArray) -> Rows:
+    """Return where each of the runs of ``counts`` numbers begins, and where the last one ends."""
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def distinct_pairs(out_rows: IntArray, in_rows: IntArray, n_in: int) -> tuple[Rows, Rows]:
+    """Return the distinct pairs sorted by output row, then input row."""
+    out_rows = out_rows.astype(np.int64, copy=False)
+    in_rows = in_rows.astype(np.int64, copy=False)
+    highest = int(out_rows.max(initial=0))
+    if highest >= np.iinfo(np.int64).max // max(n_in, 1) - 1:
+        return _distinct_wide_pairs(out_rows, in_rows)
+    key = out_rows * n_in + in_rows
+    if is_increasing(key):
+        return out_rows, in_rows
+    key = np.unique(key)
+    found_out, found_in = np.divmod(key, max(n_in, 1))
+    return found_out, found_in
+
+
+def _distinct_wide_pairs(out_rows: Rows, in_rows: Rows) -> tuple[Rows, Rows]:
+    order = np.lexsort((in_rows, out_rows))
+    out_rows, in_rows = out_rows[order], in_rows[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (out_rows[1:] != out_rows[:-1]) | (in_rows[1:] != in_rows[:-1])
+    return out_rows[new], in_rows[new]
