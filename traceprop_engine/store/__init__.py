@@ -1,6 +1,17 @@
 """Where everything that a project records is kept: a log, blocks, and an index in DuckDB."""
 
-from traceprop_engine.store.index import IngestReport, SetAside
+from traceprop_engine.store.collection import CollectionReport
+from traceprop_engine.store.index import IngestReport
+from traceprop_engine.store.judging import SetAside
 from traceprop_engine.store.store import Store, StoreInfo
+from traceprop_engine.store.verification import Problem, VerificationReport
 
-__all__ = ["IngestReport", "SetAside", "Store", "StoreInfo"]
+__all__ = [
+    "CollectionReport",
+    "IngestReport",
+    "Problem",
+    "SetAside",
+    "Store",
+    "StoreInfo",
+    "VerificationReport",
+]

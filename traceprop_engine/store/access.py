@@ -6,6 +6,7 @@ released after it has closed it. Nothing here, or in a process that has the file
 in another way: closing any descriptor of a file drops DuckDB's lock on it.
 """
 
+import errno
 import os
 import random
 import re
@@ -19,12 +20,13 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from traceprop_engine.durable_files import replace
-from traceprop_engine.errors import StoreBusyError, StoreIndexError
+from traceprop_engine.errors import StoreBusyError, StoreIndexError, StoreWriteError
 
 STORAGE_VERSION = "v1.5.0"
 """The file format, which DuckDB 1.5 and later can open."""
 
 _PAUSE_SECONDS = 0.02
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class IndexFile:
@@ -50,6 +52,8 @@ class IndexFile:
         Raises:
             StoreBusyError: Another process held it for longer.
             StoreIndexError: The file is not a database that DuckDB can read.
+            StoreWriteError: The file cannot be made or opened for writing.
+            OSError: The lock cannot be opened.
         """
         started = time.monotonic()
         foreign_wait = wait_seconds if foreign_wait_seconds is None else foreign_wait_seconds
@@ -106,7 +110,7 @@ class IndexFile:
             return None, f"another connection of this process, {os.getpid()}"
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
-                raise StoreIndexError(self.path, first_line(error)) from error
+                raise refusal(self.path, error) from error
             found = re.search(r"held in (.*) \(PID (\d+)\)", str(error))
             return None, f"process {found[2]} ({found[1]})" if found else "another process"
 
@@ -159,6 +163,17 @@ class IndexFile:
 
 def _wal(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
+
+
+def refusal(path: Path, error: duckdb.Error) -> StoreWriteError | StoreIndexError:
+    """Return what an error of DuckDB on its own file ``path`` means.
+
+    A full disk or a missing permission is no reason to doubt the file.
+    """
+    reason = first_line(error)
+    if any(os.strerror(number) in reason for number in _CANNOT_WRITE):
+        return StoreWriteError(path, reason)
+    return StoreIndexError(path, reason)
 
 
 def first_line(error: BaseException) -> str:

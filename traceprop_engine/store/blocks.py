@@ -71,15 +71,14 @@ class BlockStore:
         """Write the ``(n, p)`` matrix, or the ``(n,)`` vector as ``(n, 1)``; return its SHA-256.
 
         Raises:
-            ValueError: ``array`` is not one- or two-dimensional float64.
+            ValueError: ``array`` is not a float64 matrix or vector, or has no columns.
             StoreWriteError: The file system refused; nothing was recorded.
         """
-        if array.dtype != np.float64 or array.ndim not in {1, 2}:
+        matrix = array[:, np.newaxis] if array.ndim == 1 else array
+        if matrix.dtype != np.float64 or matrix.ndim != 2 or not matrix.shape[1]:  # noqa: PLR2004
             message = f"a block holds a float64 matrix, not {array.dtype} of shape {array.shape}"
             raise ValueError(message)
-        matrix = np.ascontiguousarray(array.reshape(len(array), -1) if array.size else array)
-        n_columns = matrix.shape[1] if matrix.ndim == 2 else 1  # noqa: PLR2004  (a matrix)
-        values = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), n_columns)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
         return self.put_table(pa.table({_VALUES: values}), "plain")
 
     def get_array(self, block: str) -> npt.NDArray[np.float64]:
@@ -89,7 +88,10 @@ class BlockStore:
             BlockNotFoundError: There is no such block.
             StoreCorruptError: The file is not what was written, or holds no matrix.
         """
-        column = self.get_table(block).combine_chunks()[_VALUES]
+        table = self.get_table(block)
+        if table.column_names != [_VALUES]:
+            raise StoreCorruptError(self.path(block), "it holds a table, not a matrix")
+        column = table.combine_chunks()[_VALUES]
         array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
         return array.flatten().to_numpy().reshape(len(array), column.type.list_size)
 
@@ -97,8 +99,7 @@ class BlockStore:
         block = hashlib.sha256(data).hexdigest()
         path = self.path(block)
         try:
-            if self._is_whole(block, path):
-                os.utime(path)  # its age starts anew, so that `gc` leaves it for the commit to come
+            if self._is_whole(block, path) and self._touch(block):
                 return block
             path.parent.mkdir(exist_ok=True)
             with staged_file(self._staging, data) as staged:
@@ -109,32 +110,43 @@ class BlockStore:
             raise StoreWriteError(path, error.strerror or str(error)) from error
         return block
 
-    def sync(self, blocks: set[str]) -> None:
-        """Flush the names of ``blocks`` to the disk.
+    def keep(self, blocks: set[str]) -> None:
+        """Make ``blocks`` young again, so that nothing collects them, and durable with their names.
 
         Raises:
             BlockNotFoundError: One of them is not there.
             OSError: A directory cannot be opened.
         """
         for block in sorted(blocks):
-            if not self.path(block).exists():
+            if not self._touch(block):
                 raise BlockNotFoundError(block, self._directory)
         for directory in {self.path(block).parent for block in blocks}:
             sync_directory(directory)
         if blocks:
             sync_directory(self._directory)
 
+    def _touch(self, block: str) -> bool:
+        """Start the age of ``block`` anew; return whether it is there."""
+        path = self.path(block)
+        try:
+            is_verified = self._verified.get(block) == _stamp(path)
+            os.utime(path)
+            if is_verified:
+                self._verified[block] = _stamp(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def _is_whole(self, block: str, path: Path) -> bool:
         try:
             with pa.memory_map(str(path)) as file:
                 self._verify(block, path, file)
-        except (FileNotFoundError, StoreCorruptError, pa.ArrowInvalid):
+        except (FileNotFoundError, StoreCorruptError, pa.ArrowInvalid):  # the last: it is empty
             return False
         return True
 
     def _verify(self, block: str, path: Path, file: pa.MemoryMappedFile) -> None:
-        status = path.stat()
-        seen = (status.st_mtime_ns, status.st_size)
+        seen = _stamp(path)
         if self._verified.get(block) == seen:
             return
         if hashlib.sha256(file.read_buffer()).hexdigest() != block:
@@ -143,20 +155,25 @@ class BlockStore:
         self._verified[block] = seen
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
 def _encoded(table: pa.Table, encoding: Encoding) -> memoryview:
-    whole_numbers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
-    delta = whole_numbers if encoding == "delta" else []
-    repetitive = [
+    """Return ``table`` as the bytes of a Parquet file, the same for the same table."""
+    differences = [
         field.name
         for field in table.schema
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        if encoding == "delta" and pa.types.is_integer(field.type)
     ]
+    others = [name for name in table.column_names if name not in differences]
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
         compression="zstd",
-        use_dictionary=repetitive,
-        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+        use_dictionary=others if differences else True,
+        column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
     )
     return memoryview(sink.getvalue())

@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from traceprop_engine.digests import canonical_json, sha256_bytes
+from traceprop_engine.digests import canonical_json
 from traceprop_engine.errors import StoreCorruptError
-from traceprop_engine.store.schema import Record, Schema
+from traceprop_engine.store.schema import Record
 
 _HEADER = "traceprop.bundle"
 _DIGEST = "traceprop.sha256"
@@ -44,17 +44,6 @@ class Bundle:
     key: str | None
     schema_version: int
     sha256: str
-
-    def content(self, schema: Schema) -> str:
-        """Return a digest of what the rows say, readings of a clock apart."""
-        return sha256_bytes(
-            canonical_json(
-                [
-                    [name, {c.name: row[c.name] for c in schema.tables[name].columns if c.compared}]
-                    for name, row in schema.upgrade(self.records, self.schema_version)
-                ]
-            ).encode()
-        )
 
 
 def encode_bundle(records: Sequence[Record], key: str | None, schema_version: int) -> bytes:

@@ -1,21 +1,21 @@
-"""The index: the rows of all bundles as DuckDB tables, made from the log and nothing else."""
+"""The index: the rows of all commits as DuckDB tables, made from the log and nothing else."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from traceprop_engine.errors import StoreCorruptError, StoreIndexError, StoreSchemaError
-from traceprop_engine.store.bundle import Bundle
+from traceprop_engine.errors import StoreCorruptError, StoreLogError, StoreSchemaError
+from traceprop_engine.store.judging import BUNDLE_TABLE, Candidate, Judge, SetAside
 from traceprop_engine.store.log import CommitLog
-from traceprop_engine.store.rows import contradicted_columns, primary_key, stored_row
-from traceprop_engine.store.schema import COMMIT_NO, MAPS_PER_COMMIT, Column, Row, Schema, Table
-from traceprop_engine.store.views import BlockLinks
+from traceprop_engine.store.rows import content_digest, primary_key, stored_row
+from traceprop_engine.store.schema import COMMIT_NO, MAPS_PER_COMMIT, Record, Row, Schema, Table
+from traceprop_engine.store.views import BlockLinks, Link, links_of
 
-_BUNDLES_PER_BATCH = 200
+_COMMITS_PER_BATCH = 200
 
 _ARROW_TYPES = {
     "TEXT": pa.string(),
@@ -26,24 +26,6 @@ _ARROW_TYPES = {
     "BOOLEAN": pa.bool_(),
     "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
 }
-
-BUNDLE_TABLE = Table(
-    "bundle",
-    tuple(
-        Column(name, "BIGINT" if name in {"schema_version", "n_rows"} else "TEXT")
-        for name in ("sha256", "key", "content", "schema_version", "n_rows", "status", "reason")
-    ),
-    (),
-)
-"""What became of each bundle: ``status`` is ``ingested``, ``repeated`` or ``set aside``."""
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A commit whose rows are not in the tables because they contradict an earlier commit."""
-
-    commit_no: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -76,10 +58,14 @@ class Index:
         self._links = links
 
     def prepare(self, where: Path) -> None:
-        """Make the tables and views where they are missing, old, or of a store that was moved.
+        """Make tables, links and views where they are missing, old, or of a store that was moved.
+
+        Args:
+            where: Directory of the store.
 
         Raises:
             StoreSchemaError: The tables are of a newer release.
+            OSError: The links cannot be written.
         """
         version, root = self._stated()
         if version is not None and version > self._schema.version:
@@ -90,8 +76,8 @@ class Index:
             if version != self._schema.version:
                 self._drop_tables()
                 self._create_tables()
-            self._links.create()
-            self._links.create_views(self._connection)
+            self._links.prepare(self._connection)
+            self._links.add(self.links())
             self._connection.execute(
                 "create or replace table store_meta as select ? as schema_version, ? as root",
                 [self._schema.version, str(where)],
@@ -104,34 +90,47 @@ class Index:
         earlier one is set aside as a whole, with the reason in table ``bundle``.
 
         Raises:
-            StoreCorruptError: A pending bundle is damaged; nothing was taken over.
-            StoreIndexError: The index knows commits that the log does not have.
-            StoreSchemaError: A bundle is of a newer release.
+            StoreCorruptError: A pending commit is damaged; nothing was taken over.
+            StoreLogError: The index knows a commit that the log does not have.
+            StoreSchemaError: A commit is of a newer release.
+            OSError: The links cannot be written.
         """
         pending = self._pending()
-        if not pending:
-            return IngestReport()
         set_aside: list[SetAside] = []
-        with _transaction(self._connection):
-            for start in range(0, len(pending), _BUNDLES_PER_BATCH):
-                set_aside += self._ingest_batch(pending[start : start + _BUNDLES_PER_BATCH])
+        if pending:
+            with _transaction(self._connection):
+                for start in range(0, len(pending), _COMMITS_PER_BATCH):
+                    set_aside += self._ingest_batch(pending[start : start + _COMMITS_PER_BATCH])
         return IngestReport(tuple(pending), tuple(set_aside))
 
+    def links(self) -> list[Link]:
+        """Return the links that the recorded row maps and gradients need."""
+        return [
+            link
+            for table in ("row_map", "gradient_block")
+            if table in self._schema.tables
+            for link in links_of(
+                table,
+                self._connection.sql(f"select * from {quoted(table)} where block is not null")
+                .to_arrow_table()
+                .to_pylist(),
+            )
+        ]
+
     def _stated(self) -> tuple[int | None, str | None]:
-        exists = self._connection.execute(
-            "select count(*) from duckdb_tables() where table_name = 'store_meta'"
-        ).fetchall()
-        if exists == [(0,)]:
+        try:
+            ((version, root),) = self._connection.execute(
+                "select schema_version, root from store_meta"
+            ).fetchall()
+        except duckdb.CatalogException:  # a new database; asking for its tables costs 10 ms
             return None, None
-        ((version, root),) = self._connection.execute(
-            "select schema_version, root from store_meta"
-        ).fetchall()
         return int(version), str(root)
 
     def _drop_tables(self) -> None:
         self._connection.execute("drop view if exists row_map_row; drop view if exists gradient")
         names = self._connection.execute(
-            "select table_name from duckdb_tables() where not internal"
+            "select table_name from duckdb_tables()"
+            " where database_name = current_database() and not internal and not temporary"
         ).fetchall()
         for (name,) in names:
             self._connection.execute(f"drop table {quoted(name)}")
@@ -141,78 +140,78 @@ class Index:
             self._connection.execute(_create_statement(table))
 
     def _pending(self) -> list[int]:
-        known = self._connection.execute(
-            "select commit_no, sha256 from bundle order by commit_no"
-        ).fetchall()
         numbers = self._log.numbers()
-        if known:
-            number, sha256 = known[-1]
-            self._refuse_foreign_log(number, sha256, numbers)
-        return sorted(set(numbers).difference(number for number, _ in known))
+        last = self._connection.execute(
+            "select commit_no, sha256 from bundle order by commit_no desc limit 1"
+        ).fetchall()
+        if last:
+            self._refuse_other_log(*last[0], numbers=numbers)
+        known = self._connection.execute("select commit_no from bundle").fetchnumpy()["commit_no"]
+        return sorted(set(numbers).difference(known.tolist()))
 
-    def _refuse_foreign_log(self, number: int, sha256: str, numbers: Sequence[int]) -> None:
-        """Compare the last commit known with the log.
+    def _refuse_other_log(self, number: int, sha256: str, *, numbers: Sequence[int]) -> None:
+        """Compare the last commit that the index knows with the log.
 
-        A log that was cut, or cut and written on, has no commit of that number, or another one;
-        the numbers written anew would otherwise be taken for known.
+        A log that was cut, or cut and written on, has no commit of that number, or another one.
+        Its new numbers would otherwise be taken for commits that the index has.
         """
         if number not in numbers or self._log.digest(number) != sha256:
-            raise StoreIndexError(
-                self._log.path(number), f"it knows commit {number}, which the log lacks"
-            )
+            raise StoreLogError(self._log.path(number))
 
     def _ingest_batch(self, numbers: Sequence[int]) -> list[SetAside]:
-        judged = _Judge(self._schema)
         candidates = [self._candidate(number) for number in numbers]
-        for table in self._schema.tables.values():
-            keys = {
-                primary_key(table, row)
-                for c in candidates
-                for name, row in c.rows
-                if name == table.name
-            }
-            judged.recorded.update(self._recorded(table, keys))
-        judged.contents.update(self._contents([c.bundle.key for c in candidates if c.bundle.key]))
+        judge = Judge(
+            self._schema,
+            {
+                key: row
+                for table in self._schema.tables.values()
+                for key, row in self._recorded(table, candidates)
+            },
+            self._contents(candidates),
+        )
         for candidate in candidates:
-            judged.judge(candidate)
-        self._links.add(judged.accepted)
-        for table in self._schema.tables.values():
-            self._insert(table, [row for name, row in judged.accepted if name == table.name])
-        self._insert(BUNDLE_TABLE, judged.bundles)
-        return judged.set_aside
+            judge.judge(candidate)
+        for name, rows in judge.accepted.items():
+            self._links.add(links_of(name, rows))
+            self._insert(self._schema.tables[name], rows)
+        self._insert(BUNDLE_TABLE, judge.notes)
+        return judge.set_aside
 
-    def _candidate(self, number: int) -> "_Candidate":
+    def _candidate(self, number: int) -> Candidate:
+        path = self._log.path(number)
         bundle = self._log.read(number)
         if bundle.schema_version > self._schema.version:
-            raise StoreSchemaError(
-                self._log.path(number), bundle.schema_version, self._schema.version
-            )
+            raise StoreSchemaError(path, bundle.schema_version, self._schema.version)
         records = self._schema.upgrade(bundle.records, bundle.schema_version)
         if unknown := {name for name, _ in records}.difference(self._schema.tables):
-            raise StoreCorruptError(self._log.path(number), f"no table is named {min(unknown)}")
-        rows = []
+            raise StoreCorruptError(path, f"no table is named {min(unknown)}")
+        content = content_digest(records, self._schema) if bundle.key is not None else None
+        return Candidate(number, bundle, tuple(self._stored(number, records)), content)
+
+    def _stored(self, number: int, records: Sequence[Record]) -> Iterator[Record]:
         map_id = number * MAPS_PER_COMMIT
         for name, row in records:
-            stored = stored_row(self._schema.tables[name], row) | {COMMIT_NO: number}
+            derived: Row = {COMMIT_NO: number}
             if name == "row_map":
-                stored["map_id"] = map_id
+                derived["map_id"] = map_id
                 map_id += 1
-            rows.append((name, stored))
-        return _Candidate(number, bundle, rows)
+            yield name, stored_row(self._schema.tables[name], row) | derived
 
     def _recorded(
-        self, table: Table, keys: set[tuple[object, ...]]
+        self, table: Table, candidates: Sequence[Candidate]
     ) -> Iterator[tuple[tuple[object, ...], Row]]:
+        """Yield the rows of ``table`` that share a primary key with a candidate."""
+        keys = {primary_key(table, row) for c in candidates for row in c.rows_of(table)}
         if not keys:
             return
-        columns = [column for column in table.columns if column.name in table.primary_key]
+        types = {column.name: _ARROW_TYPES[column.type] for column in table.columns}
         wanted = pa.Table.from_pylist(
             [dict(zip(table.primary_key, key, strict=True)) for key in keys],
-            pa.schema([(column.name, _ARROW_TYPES[column.type]) for column in columns]),
+            pa.schema([(name, types[name]) for name in table.primary_key]),
         )
-        self._connection.register("wanted", wanted)
         compared = ", ".join(quoted(c.name) for c in table.columns if c.compared)
         using = ", ".join(quoted(name) for name in table.primary_key)
+        self._connection.register("wanted", wanted)
         found = self._connection.sql(
             f"select {compared} from {quoted(table.name)} semi join wanted using ({using})"
         ).to_arrow_table()
@@ -220,13 +219,14 @@ class Index:
         for row in found.to_pylist():
             yield (table.name, *primary_key(table, row)), row
 
-    def _contents(self, keys: Sequence[str]) -> dict[str, tuple[int, str]]:
+    def _contents(self, candidates: Sequence[Candidate]) -> dict[str, tuple[int, str]]:
+        keys = [c.bundle.key for c in candidates if c.bundle.key is not None]
         if not keys:
             return {}
         found = self._connection.execute(
             "select key, commit_no, content from bundle"
-            " where status = 'ingested' and list_contains(?, key)",
-            [list(keys)],
+            " where status = 'accepted' and list_contains(?, key)",
+            [keys],
         ).fetchall()
         return {key: (number, content) for key, number, content in found}
 
@@ -239,92 +239,15 @@ class Index:
         self._connection.unregister("accepted")
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A pending bundle with its rows as they would be stored."""
-
-    number: int
-    bundle: Bundle
-    rows: list[tuple[str, Row]]
-
-
-@dataclass
-class _Judge:
-    """Decides, in the order of commits, what becomes of each candidate of a batch."""
-
-    schema: Schema
-    recorded: dict[tuple[object, ...], Row] = field(default_factory=dict)
-    contents: dict[str, tuple[int, str]] = field(default_factory=dict)
-    accepted: list[tuple[str, Row]] = field(default_factory=list)
-    bundles: list[Row] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)
-
-    def judge(self, candidate: _Candidate) -> None:
-        """Accept the rows of ``candidate`` that are new, or set all of them aside."""
-        content = candidate.bundle.content(self.schema) if candidate.bundle.key else None
-        earlier = self.contents.get(candidate.bundle.key or "")
-        if earlier is not None and earlier[1] == content:
-            self._note(candidate, content, "repeated", None)
-            return
-        reason = (
-            self._contradiction(candidate)
-            if earlier is None
-            else (
-                f"key {candidate.bundle.key!r} stands for commit {earlier[0]}, which says otherwise"
-            )
-        )
-        if reason is not None:
-            self.set_aside.append(SetAside(candidate.number, reason))
-            self._note(candidate, content, "set aside", reason)
-            return
-        self._accept(candidate)
-        if candidate.bundle.key is not None and content is not None:
-            self.contents[candidate.bundle.key] = (candidate.number, content)
-        self._note(candidate, content, "ingested", None)
-
-    def _contradiction(self, candidate: _Candidate) -> str | None:
-        for name, row in candidate.rows:
-            table = self.schema.tables[name]
-            key = primary_key(table, row)
-            recorded = self.recorded.get((name, *key))
-            if recorded is not None and (columns := contradicted_columns(table, recorded, row)):
-                return f"row {key} of {name} is recorded with other {', '.join(columns)}"
-        return None
-
-    def _accept(self, candidate: _Candidate) -> None:
-        for name, row in candidate.rows:
-            key = (name, *primary_key(self.schema.tables[name], row))
-            if key not in self.recorded:
-                self.recorded[key] = row
-                self.accepted.append((name, row))
-
-    def _note(
-        self, candidate: _Candidate, content: str | None, status: str, reason: str | None
-    ) -> None:
-        self.bundles.append(
-            {
-                COMMIT_NO: candidate.number,
-                "sha256": candidate.bundle.sha256,
-                "key": candidate.bundle.key,
-                "content": content,
-                "schema_version": candidate.bundle.schema_version,
-                "n_rows": len(candidate.rows),
-                "status": status,
-                "reason": reason,
-            }
-        )
-
-
 def quoted(name: str) -> str:
-    """Return a declared name as an SQL identifier."""
+    """Return ``name`` as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _create_statement(table: Table) -> str:
     columns = [f"{quoted(column.name)} {column.sql_type}" for column in table.stored_columns]
-    key = table.primary_key or (COMMIT_NO,)
-    columns.append(f"primary key ({', '.join(quoted(name) for name in key)})")
-    return f"create table {quoted(table.name)} ({', '.join(columns)})"
+    key = ", ".join(quoted(name) for name in table.primary_key or (COMMIT_NO,))
+    return f"create table {quoted(table.name)} ({', '.join(columns)}, primary key ({key}))"
 
 
 @contextmanager

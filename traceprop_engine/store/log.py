@@ -1,5 +1,6 @@
 """The log: every commit of a store as one immutable file, numbered without gaps."""
 
+import os
 from pathlib import Path
 
 from traceprop_engine.durable_files import publish, staged_file, sync_directory
@@ -34,9 +35,9 @@ class CommitLog:
         that seems to be left out is looked for by name.
         """
         listed = {
-            int(path.stem)
-            for path in self._directory.iterdir()
-            if path.suffix == _SUFFIX and len(path.stem) == _N_DIGITS and path.stem.isdecimal()
+            int(name[:_N_DIGITS])
+            for name in os.listdir(self._directory)  # noqa: PTH208  (Path objects cost 10 times)
+            if name[_N_DIGITS:] == _SUFFIX and name[:_N_DIGITS].isdecimal()
         }
         last = max(listed, default=0)
         if len(listed) < last:

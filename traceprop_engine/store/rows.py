@@ -1,5 +1,7 @@
 """Rows that callers give, checked against the declared tables and turned into JSON values."""
 
+import json
+import reprlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from numbers import Integral, Real
@@ -7,7 +9,7 @@ from typing import SupportsFloat, SupportsInt, cast
 
 import numpy as np
 
-from traceprop_engine.digests import canonical_json
+from traceprop_engine.digests import canonical_json, sha256_bytes
 from traceprop_engine.errors import StoreRowError
 from traceprop_engine.store.schema import MAPS_PER_COMMIT, Column, Record, Row, Schema, Table
 
@@ -72,6 +74,16 @@ def contradicted_columns(table: Table, row: Row, other: Row) -> list[str]:
     ]
 
 
+def content_digest(records: Iterable[Record], schema: Schema) -> str:
+    """Return a digest of what ``records`` say, readings of a clock apart."""
+    compared = {
+        name: [column.name for column in table.columns if column.compared]
+        for name, table in schema.tables.items()
+    }
+    said = [[name, {c: row.get(c) for c in compared[name]}] for name, row in records]
+    return sha256_bytes(canonical_json(said).encode())
+
+
 def stored_row(table: Table, row: Mapping[str, object]) -> Row:
     """Return a checked row as the values that its columns hold in DuckDB."""
     return {column.name: _stored_value(column, row.get(column.name)) for column in table.columns}
@@ -104,14 +116,14 @@ def _json_value(table: Table, column: Column, value: object) -> object:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+        raise TypeError(f"{_shown(value)} is not text")
     value.encode()  # a lone surrogate has no place in any file
     return value
 
 
 def _bigint(value: object) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{value!r} is not a whole number")
+        raise TypeError(f"{_shown(value)} is not a whole number")
     number = int(cast("SupportsInt", value))
     if number not in _BIGINT:
         raise ValueError(f"{number} does not fit 64 bits")
@@ -120,7 +132,7 @@ def _bigint(value: object) -> int:
 
 def _double(value: object) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{value!r} is not a number")
+        raise TypeError(f"{_shown(value)} is not a number")
     number = float(cast("SupportsFloat", value))
     if not np.isfinite(number):
         raise ValueError(f"{number} is not finite; leave it out and say why in a text column")
@@ -129,7 +141,7 @@ def _double(value: object) -> float:
 
 def _boolean(value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{value!r} is neither True nor False")
+        raise TypeError(f"{_shown(value)} is neither True nor False")
     return bool(value)
 
 
@@ -137,20 +149,26 @@ def _timestamp(value: object) -> str:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime) or value.tzinfo is None:
-        raise TypeError(f"{value!r} is not a time with a time zone")
+        raise TypeError(f"{_shown(value)} is not a time with a time zone")
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _json(value: object) -> object:
-    canonical_json(value).encode()
-    return value
+    text = canonical_json(value)
+    text.encode()  # a lone surrogate has no place in any file
+    return json.loads(text)
 
 
 def _block(value: object) -> str:
     text = _text(value)
     if len(text) != _SHA256_DIGITS or not _HEX.issuperset(text):
-        raise ValueError(f"{text!r} is not the SHA-256 of a block")
+        raise ValueError(f"{_shown(value)} is not the SHA-256 of a block")
     return text
+
+
+def _shown(value: object) -> str:
+    """Return what ``value`` looks like, short and on one line."""
+    return " ".join(reprlib.repr(value).split())
 
 
 _CHECKS = {

@@ -172,10 +172,10 @@ TABLES = (
     declare(
         "training_run",
         "training_run_id TEXT, dataset_version_id TEXT, training_input_id TEXT, name TEXT,"
-        " family TEXT, label TEXT, classes JSON, feature_names JSON, l2 DOUBLE, n_rows BIGINT,"
-        " n_parameters BIGINT, parameters_block BLOCK, features_block BLOCK, labels_block BLOCK,"
-        " gradient_norm DOUBLE, n_iterations BIGINT, converged BOOLEAN, metrics JSON,"
-        " loss_curve JSON, created_at TIMESTAMPTZ",
+        " family TEXT, label TEXT, classes JSON, feature_names JSON, l2 DOUBLE,"
+        " fit_intercept BOOLEAN, n_rows BIGINT, n_parameters BIGINT, parameters_block BLOCK,"
+        " features_block BLOCK, labels_block BLOCK, gradient_norm DOUBLE, n_iterations BIGINT,"
+        " converged BOOLEAN, metrics JSON, loss_curve JSON, created_at TIMESTAMPTZ",
         key="training_run_id",
     ),
     declare(

@@ -51,29 +51,34 @@ class ShadowIndex:
 
     @contextmanager
     def up_to_date(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """Take over what the log has and lend the connection.
+        """Take over what the log has and lend a connection.
 
         Raises:
-            StoreCorruptError: A bundle is damaged.
-            StoreSchemaError: A bundle is of a newer release.
+            StoreCorruptError: A commit is damaged.
+            StoreSchemaError: A commit is of a newer release.
         """
         with self._turn:
             if self._opened is None:
                 self._opened = self._open()
             self._opened.index.ingest()
-            yield self._opened.connection
+            with self._opened.connection.cursor() as cursor:
+                yield cursor
 
-    def close(self) -> None:
-        """Free the memory; the next use builds it anew."""
-        with self._turn:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+    def close_if_idle(self) -> None:
+        """Free the memory, unless a thread is reading; the next use builds it anew."""
+        if self._turn.acquire(blocking=False):
+            try:
+                if self._opened is not None:
+                    self._opened.close()
+                    self._opened = None
+            finally:
+                self._turn.release()
 
     def _open(self) -> _Opened:
         folder = TemporaryDirectory(prefix="traceprop-")
         connection = duckdb.connect()
-        links = BlockLinks(Path(folder.name).resolve(), self._blocks)
+        views = Path(folder.name).resolve()
+        links = BlockLinks(views, views, self._blocks)
         index = Index(connection, self._schema, self._log, links)
         index.prepare(self._root)
         return _Opened(folder, connection, index)

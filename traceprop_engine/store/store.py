@@ -23,19 +23,23 @@ from traceprop_engine.errors import (
     StoreQueryError,
     StoreSchemaError,
     StoreWriteError,
+    TracepropError,
 )
-from traceprop_engine.store.access import IndexFile, first_line
+from traceprop_engine.store.access import IndexFile, first_line, refusal
 from traceprop_engine.store.blocks import BlockStore, Encoding
 from traceprop_engine.store.bundle import encode_bundle
+from traceprop_engine.store.collection import CollectionReport, collect
 from traceprop_engine.store.index import Index, IngestReport, quoted
 from traceprop_engine.store.log import CommitLog
 from traceprop_engine.store.rows import check_records
 from traceprop_engine.store.schema import SCHEMA, Record, Schema
 from traceprop_engine.store.shadow import ShadowIndex
+from traceprop_engine.store.verification import VerificationReport, Verifier
 from traceprop_engine.store.views import BlockLinks
 
 _INDEX_NAME = "traceprop.duckdb"
 _FOREIGN_WAIT_SECONDS = 1.0
+_CORRUPT = "Corrupt database file"
 Params = Sequence[object] | Mapping[str, object]
 """Values of a query, by position or by name."""
 
@@ -76,11 +80,11 @@ class Store:
     def __init__(self, directory: Path, schema: Schema = SCHEMA) -> None:
         """Use the existing store in ``directory``; call `create` or `open` instead."""
         self.directory = directory
-        staging = directory / "staging"
+        self._staging = staging = directory / "staging"
         self._schema = schema
         self._log = CommitLog(directory / "log", staging)
         self._blocks = BlockStore(directory / "blocks", staging)
-        self._links = BlockLinks(directory / "views", self._blocks)
+        self._links = BlockLinks(directory / "views", staging, self._blocks)
         self._index_file = IndexFile(directory / _INDEX_NAME, staging)
         self._shadow = ShadowIndex(directory, schema, self._log, self._blocks)
 
@@ -94,14 +98,15 @@ class Store:
             StoreSchemaError: The store there is of a newer release.
         """
         path = Path(directory).absolute()
-        if "?" in str(path):
-            raise StoreExistsError(path, "DuckDB cannot work in a path with a question mark")
+        if unusable := sorted(set(str(path)) & set("?\\")):
+            raise StoreExistsError(path, f"DuckDB cannot work in a path with {unusable[0]!r}")
         if path.exists() and not path.is_dir():
             raise StoreExistsError(path, "it is a file")
         try:
             for name in ("staging", "blocks", "log"):
                 (path / name).mkdir(parents=True, exist_ok=True)
             sync_directory(path)
+            sync_directory(path.parent)
         except OSError as error:
             raise StoreWriteError(path, error.strerror or str(error)) from error
         return cls.open(path, schema)
@@ -184,7 +189,7 @@ class Store:
                 raised if the index was free to look; `verify` lists them otherwise.
         """
         records = check_records(tables, self._schema)
-        self._sync_blocks(records)
+        self._keep_blocks(records)
         number = self._log.append(encode_bundle(records, key, self._schema.version))
         self._ingest_after(number)
         return number
@@ -217,6 +222,8 @@ class Store:
                 finally:
                     connection.rollback()
             except duckdb.Error as error:
+                if _CORRUPT in str(error):
+                    raise StoreIndexError(self._index_file.path, first_line(error)) from error
                 raise StoreQueryError(first_line(error)) from error
 
     def ingest(self, *, blocking: bool = False, wait_seconds: float = 30.0) -> IngestReport | None:
@@ -246,9 +253,46 @@ class Store:
             StoreCorruptError: A commit is damaged.
         """
         with self._index_file.replaced(wait_seconds) as connection:
-            self._links.create()
-            self._links.clear()
-            return self._ingest(connection)
+            report = self._ingest(connection)
+            self._links.keep_only(Index(connection, self._schema, self._log, self._links).links())
+        return report
+
+    def verify(self, *, wait_seconds: float = 30.0) -> VerificationReport:
+        """Read everything that is recorded and return what is damaged, missing, or set aside.
+
+        Looks at the digests of commits and blocks, gaps in the log, blocks that are referred to
+        and missing, and every row of the index against the log.
+
+        Args:
+            wait_seconds: How long to wait for other processes that have the index open.
+
+        Raises:
+            StoreSchemaError: A commit is of a newer release.
+        """
+        return Verifier(
+            self.directory,
+            self._schema,
+            self._log,
+            self._blocks,
+            self._links,
+            self._index_file,
+        ).verify(wait_seconds)
+
+    def gc(self, older_than_seconds: float) -> CollectionReport:
+        """Remove blocks that no commit refers to, and files that crashed writers left behind.
+
+        Args:
+            older_than_seconds: Only what is older; longer than the longest time between a put and
+                its commit.
+
+        Raises:
+            StoreCorruptError: A commit is damaged; nothing was removed.
+            StoreWriteError: The directories are not writable.
+        """
+        try:
+            return collect(self._log, self._blocks, self._staging, self._schema, older_than_seconds)
+        except OSError as error:
+            raise StoreWriteError(self.directory, error.strerror or str(error)) from error
 
     def info(self) -> StoreInfo:
         """Count what is recorded.
@@ -285,7 +329,7 @@ class Store:
         if version > self._schema.version:
             raise StoreSchemaError(self.directory, version, self._schema.version)
 
-    def _sync_blocks(self, records: Sequence[Record]) -> None:
+    def _keep_blocks(self, records: Sequence[Record]) -> None:
         blocks = {
             str(row[name])
             for table, row in records
@@ -293,14 +337,14 @@ class Store:
             if row[name] is not None
         }
         try:
-            self._blocks.sync(blocks)
+            self._blocks.keep(blocks)
         except OSError as error:
             raise StoreWriteError(self.directory, error.strerror or str(error)) from error
 
     def _ingest_after(self, number: int) -> None:
         try:
             report = self.ingest()
-        except (StoreCorruptError, StoreIndexError, StoreSchemaError, OSError) as error:
+        except (TracepropError, OSError) as error:
             _logger.warning("Commit %d is recorded; the index is behind it: %s", number, error)
             return
         for set_aside in report.set_aside if report else ():
@@ -313,7 +357,7 @@ class Store:
             index.prepare(self.directory)
             report = index.ingest()
         except duckdb.Error as error:
-            raise StoreIndexError(self._index_file.path, first_line(error)) from error
+            raise refusal(self._index_file.path, error) from error
         for set_aside in report.set_aside:
             _logger.warning("Commit %d is set aside: %s", set_aside.commit_no, set_aside.reason)
         return report
@@ -327,8 +371,8 @@ class Store:
                     self._index_file.opened(wait_seconds, foreign_wait)
                 )
                 self._ingest(connection)
-                self._shadow.close()
-            except (StoreBusyError, OSError) as error:
+                self._shadow.close_if_idle()
+            except (StoreBusyError, StoreWriteError, OSError) as error:
                 _logger.info("Reading from memory: %s", error)
                 stack.close()
                 connection = stack.enter_context(self._shadow.up_to_date())

@@ -5,17 +5,21 @@ What identifies a block's facts stands in the name of its link, and DuckDB skips
 name a filter rules out.
 """
 
+import io
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from traceprop_engine.durable_files import publish, staged_file
 from traceprop_engine.store.blocks import BlockStore
-from traceprop_engine.store.schema import Record
+from traceprop_engine.store.schema import Row
 
 _SHAPES: Mapping[str, Mapping[str, pa.DataType]] = {
     "in_row": {"in_row": pa.int64()},
@@ -33,12 +37,11 @@ _SHAPE_OF_KIND = {
     "many": "many",
     "window": "window",
 }
-"""The shape of the block of each kind of row map that has one."""
+"""The shape of the block of each kind of row map that has one and whose rows can be listed."""
 
-# An empty file of each shape, so that a view finds one in a new store. It sorts before every link
-# and thereby decides the types: links of maps start with a digit from 1 to 9, links of gradients
-# with a character that `quote` leaves alone, or "%".
-_EMPTY = "!0@0@0.parquet"
+# An empty file of each shape, so that a view finds one in a new store. It sorts before every link,
+# which start with a digit or a letter, and thereby decides the types of the columns.
+_EMPTY = "!.parquet"
 
 _VIEWS = """
 create or replace view row_map_row as
@@ -55,20 +58,37 @@ union all
 select try_cast(parse_filename(filename, true) as bigint), file_row_number, unnest(range(lo, hi))
 from read_parquet({window}, {options})
 union all
-select map_id, unnest(range(n_out)), unnest(range(n_out)) from row_map where kind = 'identity'
+select map_id, out_row, out_row
+from (select map_id, unnest(range(n_out)) as out_row from row_map where kind = 'identity')
 union all
 select map_id, out_row, cast(json_extract(params, '$.start') as bigint)
     + cast(json_extract(params, '$.step') as bigint) * out_row
 from (select map_id, params, unnest(range(n_out)) as out_row from row_map where kind = 'range');
 
 create or replace view gradient as
-select url_decode(split_part(parse_filename(filename, true), '@', 1)) as training_run_id,
+select url_decode(substr(split_part(parse_filename(filename, true), '@', 1), 2)) as training_run_id,
     try_cast(split_part(parse_filename(filename, true), '@', 2) as bigint) as checkpoint,
     try_cast(split_part(parse_filename(filename, true), '@', 3) as bigint) + file_row_number
         as training_row,
     cast("values" as double[]) as gradient
 from read_parquet({gradient}, {options});
 """
+
+_OPTIONS = "filename=true, file_row_number=true, hive_partitioning=false"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A name under which a view finds a block."""
+
+    shape: str
+    name: str
+    block: str
+
+
+def links_of(table: str, rows: Iterable[Row]) -> list[Link]:
+    """Return the links that the stored ``rows`` of ``table`` need."""
+    return [_link_of(table, row) for row in rows if row.get("block") and _is_listed(table, row)]
 
 
 class BlockLinks:
@@ -77,13 +97,14 @@ class BlockLinks:
     It is derived from the log like the index, and made anew with it.
     """
 
-    def __init__(self, directory: Path, blocks: BlockStore) -> None:
-        """Use ``directory``, created if absent."""
+    def __init__(self, directory: Path, staging: Path, blocks: BlockStore) -> None:
+        """Use ``directory``, created by `prepare`; files are written in ``staging`` first."""
         self._directory = directory
+        self._staging = staging
         self._blocks = blocks
 
-    def create(self) -> None:
-        """Make the directories, with an empty file of each shape.
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the directories, and the views in the database of ``connection``.
 
         Raises:
             OSError: The directory is not writable.
@@ -91,46 +112,68 @@ class BlockLinks:
         for shape, columns in _SHAPES.items():
             folder = self._directory / shape
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / _EMPTY).exists():
-                staged = folder / f"{_EMPTY}.{os.getpid()}.tmp"
-                pq.write_table(pa.schema(list(columns.items())).empty_table(), staged)
-                staged.replace(folder / _EMPTY)
+            sink = io.BytesIO()
+            pq.write_table(pa.schema(list(columns.items())).empty_table(), sink)
+            with staged_file(self._staging, sink.getvalue()) as staged:
+                publish(staged, folder / _EMPTY)
+        globs = {shape: _glob(self._directory / shape) for shape in _SHAPES}
+        connection.execute(_VIEWS.format(options=_OPTIONS, **globs))
 
-    def clear(self) -> None:
-        """Remove every link."""
-        for shape in _SHAPES:
-            for link in (self._directory / shape).glob("*.parquet"):
-                if link.name != _EMPTY:
-                    link.unlink()
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Link the blocks of row maps, which have their ``map_id``, and of gradients.
+    def add(self, links: Iterable[Link]) -> None:
+        """Make ``links``; those that are there are left.
 
         Raises:
             OSError: The directory is not writable.
         """
-        for table, row in records:
-            block = row.get("block")
-            if table == "row_map" and block and row["kind"] in _SHAPE_OF_KIND:
-                self._link(_SHAPE_OF_KIND[str(row["kind"])], str(row["map_id"]), str(block))
-            if table == "gradient_block" and block:
-                run = quote(str(row["training_run_id"]), safe="")
-                self._link("gradient", f"{run}@{row['checkpoint']}@{row['row_lo']}", str(block))
+        for link in links:
+            path = self._path(link)
+            if path.exists() and self._leads_to_its_block(link, path):
+                continue
+            path.unlink(missing_ok=True)
+            path.symlink_to(os.path.relpath(self._blocks.path(link.block), path.parent))
 
-    def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Create or refresh the views in the database of ``connection``."""
-        globs = {shape: _glob(self._directory / shape) for shape in _SHAPES}
-        options = "filename=true, file_row_number=true, hive_partitioning=false"
-        connection.execute(_VIEWS.format(options=options, **globs))
+    def keep_only(self, links: Iterable[Link]) -> None:
+        """Remove every link but ``links``.
 
-    def _link(self, shape: str, name: str, block: str) -> None:
-        link = self._directory / shape / f"{name}.parquet"
-        if not link.is_symlink():
-            target = os.path.relpath(self._blocks.path(block), link.parent)
-            staged = link.with_name(f"{link.name}.{os.getpid()}.tmp")
-            staged.unlink(missing_ok=True)
-            staged.symlink_to(target)
-            staged.replace(link)
+        Raises:
+            OSError: The directory is not writable.
+        """
+        kept = {self._path(link) for link in links}
+        for shape in _SHAPES:
+            for path in (self._directory / shape).glob("*.parquet"):
+                if path.name != _EMPTY and path not in kept:
+                    path.unlink()
+
+    def missing(self, links: Iterable[Link]) -> list[Path]:
+        """Return the paths of those of ``links`` that do not lead to their block."""
+        paths = ((link, self._path(link)) for link in links)
+        return [path for link, path in paths if not self._leads_to_its_block(link, path)]
+
+    def _path(self, link: Link) -> Path:
+        return self._directory / link.shape / f"{link.name}.parquet"
+
+    def _leads_to_its_block(self, link: Link, path: Path) -> bool:
+        block = self._blocks.path(link.block)
+        return path.exists() and block.exists() and path.samefile(block)
+
+
+def gradient_link_name(training_run_id: str, checkpoint: int, row_lo: int) -> str:
+    """Return the name of the link of a gradient block; the view takes it apart again."""
+    return f"r{quote(training_run_id, safe='')}@{checkpoint}@{row_lo}"
+
+
+def _is_listed(table: str, row: Row) -> bool:
+    return table == "gradient_block" or (table == "row_map" and row["kind"] in _SHAPE_OF_KIND)
+
+
+def _link_of(table: str, row: Row) -> Link:
+    block = str(row["block"])
+    if table == "row_map":
+        return Link(_SHAPE_OF_KIND[str(row["kind"])], str(row["map_id"]), block)
+    name = gradient_link_name(
+        str(row["training_run_id"]), cast("int", row["checkpoint"]), cast("int", row["row_lo"])
+    )
+    return Link("gradient", name, block)
 
 
 def _glob(folder: Path) -> str:
