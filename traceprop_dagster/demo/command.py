@@ -1,0 +1,130 @@
+"""`traceprop demo`: the whole question on real data, from three files to the lines behind a risk."""
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import dagster as dg
+from traceprop_dagster.demo.data import DatasetName, write_demo_data
+
+from traceprop_dagster.demo.definitions import DEFAULT_FOLDER, demo_definitions
+from traceprop_dagster.errors import DemoFailedError
+from traceprop_engine.cli.render import render_explanation
+from traceprop_engine.explanation import (
+    Counterfactual,
+    Explanation,
+    explain_prediction,
+    load_predictions,
+    removal_effect,
+)
+from traceprop_engine.store import Store
+
+_INSTANCE_CONFIG = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(DEFAULT_FOLDER),
+    show_default=True,
+    help="Where data, store and Dagster's history go.",
+)
+@click.option(
+    "--dataset",
+    type=click.Choice(["nafld", "generated"]),
+    default="nafld",
+    show_default=True,
+    help="Real hospital data, or a small generated hospital that needs no extra.",
+)
+@click.option("--row", type=int, default=None, help="The prediction to explain, by its row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def demo(folder: Path, dataset: DatasetName, row: int | None, *, as_json: bool) -> None:
+    """Run the demo pipeline through Dagster and explain one prediction.
+
+    Without --row it explains the patient of the test split with the highest risk.
+    """
+    root = folder.expanduser().absolute()
+    say("Writing patients.csv, labs.csv and events.csv …")
+    write_demo_data(root / "data", dataset)
+    materialize(root)
+    explanation, counterfactual = answer(Store.open(root / "store"), row)
+    if as_json:
+        value = {"explanation": explanation.to_dict(), "removal": counterfactual.to_dict()}
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        return
+    width = min(click.get_terminal_size()[0] if sys.stdout.isatty() else 100, 120)
+    click.echo(render_explanation(explanation, counterfactual, width=width))
+    say(next_steps(root))
+
+
+def materialize(root: Path) -> None:
+    """Observe the sources and run the demo job in this process, saying what it does.
+
+    Raises:
+        DemoFailedError: A step failed.
+    """
+    with _instance(root / "dagster_home") as instance:
+        definitions = demo_definitions(root, hooks={_say_step})
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        job = definitions.resolve_job_def("demo")
+        say("Running the pipeline through Dagster …")
+        result = job.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+    for event in result.all_node_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            raise DemoFailedError(str(event.step_key), _innermost(error))
+
+
+def answer(store: Store, row: int | None) -> tuple[Explanation, Counterfactual]:
+    """Explain one prediction, and take its most influential training row out of the model."""
+    predictions = load_predictions(store, "predictions")
+    if row is None:
+        row = int(predictions.frame["probability"].to_numpy().argmax())
+    explanation = explain_prediction(store, predictions, row)
+    first = explanation.rows[0].training_row
+    return explanation, removal_effect(predictions, row, [first])
+
+
+def next_steps(root: Path) -> str:
+    """Return how to go on."""
+    home, store = root / "dagster_home", root / "store"
+    return (
+        "\nGo on:\n"
+        f"  traceprop explain --store {store} --where 'id = …'\n"
+        f"  traceprop affected patients --line 2 --store {store}\n"
+        f"  traceprop serve --store {store}\n"
+        f"  TRACEPROP_DEMO_DIR={root} DAGSTER_HOME={home} dagster dev -m "
+        "traceprop_dagster.demo.definitions\n"
+    )
+
+
+def say(message: str) -> None:
+    """Tell the person at the terminal how far it is; results alone go to standard output."""
+    click.echo(message, err=True)
+
+
+@dg.success_hook
+def _say_step(context: dg.HookContext) -> None:
+    say(f"  ✓ {context.op.name}")
+
+
+@contextmanager
+def _instance(home: Path) -> Generator[dg.DagsterInstance]:
+    """Return a Dagster instance that keeps its history in ``home``, for `dagster dev` to show."""
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_INSTANCE_CONFIG)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def _innermost(error: dg.SerializableErrorInfo) -> str:
+    while error.cause is not None:
+        error = error.cause
+    return error.message.strip().splitlines()[0]

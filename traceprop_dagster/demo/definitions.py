@@ -1,0 +1,113 @@
+"""The demo pipeline: three hospital files to a risk model, its predictions, and why it made them.
+
+The folder of data and store is ``TRACEPROP_DEMO_DIR``, by default ``traceprop_demo`` in the working
+directory; `traceprop demo` writes the files there. ``TRACEPROP_PAGE_URL`` is the address of
+`traceprop serve` that metadata links to.
+"""
+
+import os
+from collections.abc import Set
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from traceprop_dagster.checks import build_lineage_coverage_checks
+from traceprop_dagster.demo import pipeline
+from traceprop_dagster.io_manager import TracepropIOManager
+from traceprop_dagster.model_assets import build_attribution_asset, build_removal_asset
+from traceprop_dagster.resources import TracepropStore
+from traceprop_dagster.source_assets import source_file_assets
+from traceprop_engine.training import Predictions, TrainingRun, train_logistic
+
+DEFAULT_FOLDER = "traceprop_demo"
+DEFAULT_PAGE_URL = "http://127.0.0.1:4004"
+L2 = 1.0
+
+
+@dg.asset(group_name="preprocessing", kinds={"pandas"})
+def cohort(patients: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Patients whose outcome in the five years after the index date is known, with that outcome."""
+    return pipeline.cohort(patients, events)
+
+
+@dg.asset(group_name="preprocessing", kinds={"pandas"})
+def lab_features(labs: pd.DataFrame) -> pd.DataFrame:
+    """Mean, last value and count of each lab test in the five years before the index date."""
+    return pipeline.lab_features(labs)
+
+
+@dg.asset(group_name="preprocessing", kinds={"pandas"})
+def history_features(events: pd.DataFrame) -> pd.DataFrame:
+    """Which diagnoses each patient had before the index date."""
+    return pipeline.history_features(events)
+
+
+@dg.asset(group_name="preprocessing", kinds={"pandas"})
+def training_table(
+    cohort: pd.DataFrame, lab_features: pd.DataFrame, history_features: pd.DataFrame
+) -> pd.DataFrame:
+    """One row for each patient: joined, imputed, one-hot encoded, scaled, and split."""
+    return pipeline.training_table(cohort, lab_features, history_features)
+
+
+@dg.asset(group_name="model", kinds={"traceprop"})
+def risk_model(context: dg.AssetExecutionContext, training_table: pd.DataFrame) -> TrainingRun:
+    """Logistic regression of the outcome on the features, trained to convergence."""
+    train, test = pipeline.split(training_table)
+    run = train_logistic(
+        train, features=pipeline.feature_columns(train), label="y", l2=L2, name="risk_model"
+    )
+    measured = run.evaluate(test)
+    context.add_output_metadata({f"test/{name}": value for name, value in measured.items()})
+    return run
+
+
+@dg.asset(group_name="model", kinds={"traceprop"})
+def predictions(training_table: pd.DataFrame, risk_model: TrainingRun) -> Predictions:
+    """The risk of each patient of the test split."""
+    _, test = pipeline.split(training_table)
+    return risk_model.predict(test, label="y", keep=["id"])
+
+
+PREPROCESSING = [cohort, lab_features, history_features, training_table]
+MODEL = [risk_model, predictions]
+
+
+def demo_definitions(
+    folder: Path,
+    page_url: str | None = DEFAULT_PAGE_URL,
+    hooks: Set[dg.HookDefinition] = frozenset(),
+) -> dg.Definitions:
+    """Return the demo pipeline over the files in a folder.
+
+    Args:
+        folder: It holds ``data`` with the three files; the store is made in ``store``.
+        page_url: Address of `traceprop serve`, for links; ``None`` for no links.
+        hooks: Called as the steps of the job succeed or fail.
+    """
+    root = folder.expanduser().absolute()
+    store = TracepropStore(path=str(root / "store"), page_url=page_url)
+    files = {name: root / "data" / f"{name}.csv" for name in ("patients", "labs", "events")}
+    explained = build_attribution_asset("attributions", predictions=predictions.key)
+    removed = build_removal_asset(
+        "what_if_removed", predictions=predictions.key, attributions=explained.key
+    )
+    assets = [*PREPROCESSING, *MODEL, explained, removed]
+    checked = [asset.key for asset in [*PREPROCESSING, *MODEL]]
+    return dg.Definitions(
+        assets=[*source_file_assets(files), *assets],
+        asset_checks=[build_lineage_coverage_checks(assets=checked, min_coverage=1.0)],
+        jobs=[
+            dg.define_asset_job(
+                "demo", selection=dg.AssetSelection.assets(*assets), hooks=frozenset(hooks)
+            )
+        ],
+        resources={"store": store, "io_manager": TracepropIOManager(store=store)},
+    )
+
+
+defs = demo_definitions(
+    Path(os.environ.get("TRACEPROP_DEMO_DIR", DEFAULT_FOLDER)),
+    os.environ.get("TRACEPROP_PAGE_URL", DEFAULT_PAGE_URL) or None,
+)

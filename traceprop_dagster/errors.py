@@ -1,0 +1,34 @@
+"""Errors of the Dagster side; see `traceprop_engine.errors` for the family."""
+
+from collections.abc import Sequence
+
+from traceprop_engine.errors import TracepropError
+
+
+class UnsupportedOutputError(TracepropError):
+    """An asset returned something that the IO manager cannot keep."""
+
+    def __init__(self, dataset: str, kind: type, supported: Sequence[type]) -> None:
+        names = ", ".join(each.__name__ for each in supported)
+        super().__init__(
+            f"'{dataset}' returned a {kind.__name__}; this IO manager keeps {names}. "
+            "Give the asset another io_manager_key, or return one of these."
+        )
+
+
+class ModelInputError(TracepropError):
+    """An asset returned predictions, but it is not clear of which training run."""
+
+    def __init__(self, dataset: str, models: Sequence[str]) -> None:
+        found = f"has the models {', '.join(models)}" if models else "has no model"
+        super().__init__(
+            f"'{dataset}' returned predictions but {found} among its inputs; "
+            "load exactly one training run that this IO manager wrote."
+        )
+
+
+class DemoFailedError(TracepropError):
+    """A step of the demo pipeline failed."""
+
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(f"The demo stopped at '{step}': {message}")

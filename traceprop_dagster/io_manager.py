@@ -1,0 +1,246 @@
+"""The IO manager: writes what an asset returned, and how its rows follow from the inputs' rows.
+
+Dagster loads all inputs of a step, runs its body, and then hands over the output, in one process.
+Between the first load and the next step a capture session follows the rows through pandas.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+from pydantic import PrivateAttr
+from traceprop_engine.lineage.witness import check_witness
+
+from traceprop_dagster.errors import ModelInputError, UnsupportedOutputError
+from traceprop_dagster.metadata import (
+    column_lineage_metadata,
+    dataset_name,
+    frame_metadata,
+    lineage_metadata,
+    training_run_metadata,
+)
+from traceprop_dagster.resources import TracepropStore
+from traceprop_engine.lineage import CaptureSession
+from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
+from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.recording import (
+    InputRef,
+    Materialization,
+    RecordedRun,
+    find_dataset_version,
+    load_frame,
+    load_training_run,
+    record_dataset,
+    record_predictions,
+    record_source,
+    record_training_run,
+)
+from traceprop_engine.sources import read_source
+from traceprop_engine.store import Store
+from traceprop_engine.training import Predictions, TrainingRun
+
+SOURCE_PATH_KEY = "traceprop/source_path"
+SOURCE_OPTIONS_KEY = "traceprop/source_options"
+_PREDICT = "TrainingRun.predict"
+
+StepId = tuple[str, str, int]
+
+
+@dataclass
+class _Step:
+    """What was loaded for one attempt of one step."""
+
+    session: CaptureSession
+    inputs: dict[str, InputRef] = field(default_factory=dict)
+    keys: dict[str, dg.AssetKey] = field(default_factory=dict)
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    models: dict[str, RecordedRun] = field(default_factory=dict)
+
+
+class TracepropIOManager(dg.ConfigurableIOManager):
+    """Keeps data frames, training runs and predictions in a store, with the lineage of every row.
+
+    An input of an asset is a plain pandas object; nothing of its user changes. What cannot be
+    followed is recorded as unknown, which `build_coverage_checks` can turn into a failure.
+    """
+
+    store: dg.ResourceDependency[TracepropStore]
+    _steps: dict[StepId, _Step] = PrivateAttr(default_factory=dict)
+
+    def load_input(self, context: dg.InputContext) -> object:
+        """Return an input of a step, its rows marked so that they can be followed."""
+        step = self._step(_step_id(context))
+        name = context.name if context.has_input_name else dataset_name(context.asset_key)
+        step.keys[name] = context.asset_key
+        store = self.store.open()
+        upstream = context.upstream_output
+        metadata = {} if upstream is None else upstream.definition_metadata
+        if SOURCE_PATH_KEY in metadata:
+            return self._load_source(context, store, step, name, metadata)
+        return self._load_dataset(context, store, step, name)
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Write what an asset returned.
+
+        Raises:
+            UnsupportedOutputError: It is not a data frame, a training run, or predictions.
+        """
+        if obj is None:
+            return
+        step = self._step(_step_id(context))
+        made = Materialization(
+            dataset=dataset_name(context.asset_key),
+            inputs=step.inputs,
+            run_id=context.run_id,
+            partition_key=context.partition_key if context.has_partition_key else "",
+            code_version=context.version,
+        )
+        writers: dict[type, Callable[..., dict[str, Any]]] = {
+            pd.DataFrame: self._write_frame,
+            TrainingRun: self._write_training_run,
+            Predictions: self._write_predictions,
+        }
+        for kind, write in writers.items():
+            if isinstance(obj, kind):
+                context.add_output_metadata(write(self.store.open(), made, step, obj))
+                return
+        raise UnsupportedOutputError(made.dataset, type(obj), list(writers))
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """End the sessions of this run."""
+        del context
+        for key in list(self._steps):
+            self._steps.pop(key).session.close()
+
+    def _step(self, key: StepId) -> _Step:
+        """Return the step that runs, ending the sessions of the steps before it."""
+        for other in [k for k in self._steps if k != key]:
+            self._steps.pop(other).session.close()
+        if key not in self._steps:
+            session = CaptureSession()
+            session.open()
+            self._steps[key] = _Step(session)
+        return self._steps[key]
+
+    def _load_source(
+        self,
+        context: dg.InputContext,
+        store: Store,
+        step: _Step,
+        name: str,
+        metadata: Any,
+    ) -> pd.DataFrame:
+        path = Path(metadata[SOURCE_PATH_KEY].value)
+        options = metadata[SOURCE_OPTIONS_KEY].value
+        version, frame = read_source(path, name=dataset_name(context.asset_key), **options)
+        step.inputs[name] = record_source(store, version)
+        return _tracked(step, name, frame)
+
+    def _load_dataset(
+        self, context: dg.InputContext, store: Store, step: _Step, name: str
+    ) -> object:
+        if not context.has_asset_partitions:
+            return self._load_version(context, store, step, name, None)
+        partitions = list(context.asset_partition_keys)
+        if len(partitions) == 1:
+            return self._load_version(context, store, step, name, partitions[0])
+        return {
+            key: self._load_version(context, store, step, f"{name}[{key}]", key)
+            for key in partitions
+        }
+
+    def _load_version(
+        self,
+        context: dg.InputContext,
+        store: Store,
+        step: _Step,
+        name: str,
+        partition: str | None,
+    ) -> object:
+        version = find_dataset_version(
+            store,
+            dataset_name(context.asset_key),
+            partition_key=partition,
+            run_id=context.step_context.run_id,
+        )
+        step.inputs[name] = InputRef("dataset", version.id)
+        step.keys[name] = context.asset_key
+        if version.is_training_run:
+            step.models[name] = load_training_run(store, version.id)
+            return step.models[name].run
+        return _tracked(step, name, load_frame(store, version))
+
+    def _write_frame(
+        self, store: Store, made: Materialization, step: _Step, frame: pd.DataFrame
+    ) -> dict[str, Any]:
+        plain, lineage = step.session.finish(frame)
+        lineage = check_witness(lineage, step.frames, plain)
+        version_id = record_dataset(store, made, plain, lineage)
+        return self._dataset_metadata(store, step, version_id, lineage) | frame_metadata(plain)
+
+    def _write_training_run(
+        self, store: Store, made: Materialization, step: _Step, run: TrainingRun
+    ) -> dict[str, Any]:
+        lineage = step.session.lineage(run.index)
+        version_id, run_id = record_training_run(store, made, run, lineage)
+        return {
+            **self._dataset_metadata(store, step, version_id, lineage),
+            **training_run_metadata(run_id, run),
+            **_link("traceprop/run_page", self.store.page("run", run_id)),
+        }
+
+    def _write_predictions(
+        self, store: Store, made: Materialization, step: _Step, predictions: Predictions
+    ) -> dict[str, Any]:
+        model_name, model = _only_model(made.dataset, step)
+        plain, lineage = step.session.finish(predictions.frame)
+        lineage = _with_model(check_witness(lineage, step.frames, plain), model_name, model)
+        version_id = record_predictions(
+            store, made, replace(predictions, frame=plain), lineage, model
+        )
+        return self._dataset_metadata(store, step, version_id, lineage) | frame_metadata(plain)
+
+    def _dataset_metadata(
+        self, store: Store, step: _Step, version_id: str, lineage: CapturedLineage
+    ) -> dict[str, Any]:
+        facts = store.query(
+            "SELECT column_name, input_name, input_column FROM column_lineage "
+            "WHERE dataset_version_id = ? ORDER BY ALL",
+            [version_id],
+        ).to_pylist()
+        return {
+            **lineage_metadata(version_id, lineage),
+            **column_lineage_metadata(facts, step.keys),
+            **_link("traceprop/page", self.store.page("dataset", version_id)),
+        }
+
+
+def _step_id(context: dg.InputContext | dg.OutputContext) -> StepId:
+    step = context.step_context
+    return step.run_id, step.step.key, step.previous_attempt_count
+
+
+def _tracked(step: _Step, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    step.frames[name] = frame
+    return step.session.load(frame, name)
+
+
+def _only_model(dataset: str, step: _Step) -> tuple[str, RecordedRun]:
+    if len(step.models) != 1:
+        raise ModelInputError(dataset, list(step.models))
+    return next(iter(step.models.items()))
+
+
+def _with_model(lineage: CapturedLineage, name: str, model: RecordedRun) -> CapturedLineage:
+    """Add that every prediction depends on all training rows, through the parameters."""
+    members = RowMap.groups(np.zeros(model.run.n_train, dtype=np.int32), 1)
+    context = ContextDependency(input=name, statistic=_PREDICT, column=None, members=members)
+    return replace(lineage, contexts=(*lineage.contexts, context))
+
+
+def _link(key: str, address: str | None) -> dict[str, Any]:
+    return {} if address is None else {key: dg.MetadataValue.url(address)}

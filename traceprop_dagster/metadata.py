@@ -1,0 +1,257 @@
+"""Engine values to Dagster metadata: the one place where the two vocabularies meet.
+
+Dagster shows Markdown inline below 1,000 characters and a base64 SVG below about 950; longer ones
+open in a dialog. Metadata is copied into the event log, so it must stay small and free of personal
+data: it names row numbers and scores, never the text of a source row.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from traceprop_engine.explanation import Counterfactual, Explanation, InfluentialRow
+from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.sources import SourceVersion
+from traceprop_engine.training import TrainingRun
+
+INLINE_LIMIT = 1_000
+_PLOT_WIDTH = 300
+_PLOT_HEIGHT = 90
+_PLOT_POINTS = 30
+
+
+def dataset_name(key: dg.AssetKey) -> str:
+    """Return the name under which the store knows an asset."""
+    return key.to_user_string()
+
+
+def frame_metadata(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return row count and column schema of a frame under Dagster's own keys."""
+    columns = [
+        dg.TableColumn(str(name), str(dtype))
+        for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
+    ]
+    return {
+        "dagster/row_count": len(frame),
+        "dagster/column_schema": dg.TableSchema(columns),
+    }
+
+
+def column_lineage_metadata(
+    facts: Sequence[Mapping[str, str]], upstream: Mapping[str, dg.AssetKey]
+) -> dict[str, Any]:
+    """Return column lineage under Dagster's own key; nothing when no column is followed."""
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for fact in facts:
+        dep = dg.TableColumnDep(upstream[fact["input_name"]], fact["input_column"])
+        deps.setdefault(fact["column_name"], []).append(dep)
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)} if deps else {}
+
+
+def lineage_metadata(version_id: str, lineage: CapturedLineage) -> dict[str, Any]:
+    """Return what was recorded about the rows: identifiers, coverage, and the map of each input."""
+    metadata: dict[str, Any] = {
+        "traceprop/dataset_version": version_id,
+        "traceprop/coverage": float(lineage.coverage()),
+        "traceprop/fidelity": lineage.fidelity,
+        "traceprop/row_maps": dg.MetadataValue.md(_row_map_table(lineage)),
+    }
+    if lineage.ops:
+        metadata["traceprop/operations"] = dg.MetadataValue.md(_op_table(lineage))
+    if lineage.contexts:
+        metadata["traceprop/statistics"] = dg.MetadataValue.md(_context_table(lineage))
+    if lineage.reason:
+        metadata["traceprop/reason"] = lineage.reason
+    return metadata
+
+
+def source_metadata(version: SourceVersion) -> dict[str, Any]:
+    """Return what a source file was when it was read."""
+    return {
+        "dagster/row_count": version.n_rows,
+        "dagster/column_schema": dg.TableSchema([dg.TableColumn(c) for c in version.columns]),
+        "traceprop/source_version": version.source_version_id,
+        "traceprop/sha256": version.sha256,
+        "traceprop/bytes": version.n_bytes,
+    }
+
+
+def training_run_metadata(run_id: str, run: TrainingRun) -> dict[str, Any]:
+    """Return what a training run reached: its metrics, and how far it is from its minimum."""
+    metadata: dict[str, Any] = {
+        "traceprop/training_run": run_id,
+        "dagster/row_count": run.n_train,
+        "traceprop/family": run.family,
+        "traceprop/l2": run.l2,
+        "traceprop/gradient_norm": run.gradient_norm,
+        "traceprop/converged": run.converged,
+    }
+    metadata |= {f"train/{name}": value for name, value in run.metrics.items()}
+    if len(run.loss_curve) > 1:
+        metadata["traceprop/loss_curve"] = line_plot(run.loss_curve, label="objective")
+    return metadata
+
+
+def explanation_metadata(
+    explanations: Sequence[Explanation], pages: Sequence[str | None]
+) -> dict[str, Any]:
+    """Return which training rows moved predictions most: a table for each, and the first trace.
+
+    Source rows are named by file and line; their text stays out of the event log.
+    """
+    metadata: dict[str, Any] = {"traceprop/explained": len(explanations)}
+    for explanation, page in zip(explanations, pages, strict=True):
+        row = explanation.prediction.row
+        metadata[f"traceprop/row_{row}"] = dg.MetadataValue.md(_influence_table(explanation))
+        if page is not None:
+            metadata[f"traceprop/row_{row}_page"] = dg.MetadataValue.url(page)
+    if explanations and explanations[0].rows:
+        metadata["traceprop/trace"] = dg.MetadataValue.md(_trace_text(explanations[0]))
+        metadata["traceprop/strongest_influence"] = explanations[0].rows[0].influence
+    return metadata
+
+
+def counterfactual_metadata(effects: Sequence[tuple[int, Counterfactual]]) -> dict[str, Any]:
+    """Return predicted beside found changes, and the largest residual of the Newton steps."""
+    header = ["prediction", "removed training rows", "before", "predicted change", "found change"]
+    rows = [
+        [
+            row,
+            ", ".join(map(str, effect.training_rows)),
+            f"{effect.before:.6g}",
+            f"{effect.predicted_change:+.6g}",
+            f"{effect.found_change:+.6g}",
+        ]
+        for row, effect in effects
+    ]
+    metadata: dict[str, Any] = {
+        "traceprop/removed": dg.MetadataValue.md(shortened_table(header, rows))
+    }
+    if effects:
+        residuals = [effect.gradient_norm for _, effect in effects]
+        errors = [abs(e.found_change - e.predicted_change) for _, e in effects]
+        metadata["traceprop/unit"] = effects[0][1].unit
+        metadata["traceprop/largest_gradient_norm"] = max(residuals)
+        metadata["traceprop/largest_error_of_prediction"] = max(errors)
+    return metadata
+
+
+def line_plot(values: Sequence[float], *, label: str) -> dg.MarkdownMetadataValue:
+    """Return a line plot of ``values`` as a Markdown image that Dagster shows inline."""
+    step = max(1, -(-len(values) // _PLOT_POINTS))
+    shown = [*values[::step], *([] if (len(values) - 1) % step == 0 else values[-1:])]
+    low, high = min(shown), max(shown)
+    spread = (high - low) or 1.0
+    x_step = (_PLOT_WIDTH - 8) / max(1, len(shown) - 1)
+    points = " ".join(
+        f"{4 + i * x_step:.0f},{4 + (high - value) / spread * (_PLOT_HEIGHT - 8):.0f}"
+        for i, value in enumerate(shown)
+    )
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_PLOT_WIDTH}" height="{_PLOT_HEIGHT}">'
+        f'<polyline points="{points}" fill="none" stroke="#4f43dd" stroke-width="2"/></svg>'
+    )
+    encoded = base64.b64encode(svg.encode()).decode()
+    caption = f"{label}: {values[0]:.6g} to {values[-1]:.6g} in {len(values) - 1} steps"
+    return dg.MetadataValue.md(f"![{label}](data:image/svg+xml;base64,{encoded})\n\n{caption}")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; pipes in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def shortened_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table cut after the last row that keeps it short enough to show inline."""
+    table = markdown_table(header, rows)
+    shown = len(rows)
+    while len(table) >= INLINE_LIMIT and shown:
+        shown -= 1
+        table = markdown_table(header, rows[:shown]) + f"\n\n… and {len(rows) - shown} more"
+    return table
+
+
+def _row_map_table(lineage: CapturedLineage) -> str:
+    rows = [
+        [
+            name,
+            row_map.kind,
+            f"{row_map.n_in:,}",
+            f"{row_map.coverage():.1%}" if row_map.is_known else "unknown",
+        ]
+        for name, row_map in lineage.maps.items()
+    ]
+    return shortened_table(["input", "row map", "rows in", "rows out covered"], rows)
+
+
+def _op_table(lineage: CapturedLineage) -> str:
+    rows = [
+        [
+            op.name,
+            op.detail[:40],
+            " + ".join(f"{n:,}" for n in op.n_rows_in),
+            f"{op.n_rows_out:,}",
+        ]
+        for op in lineage.ops
+    ]
+    return shortened_table(["operation", "call", "rows in", "rows out"], rows)
+
+
+def _context_table(lineage: CapturedLineage) -> str:
+    rows = [
+        [
+            context.statistic,
+            context.column or "",
+            context.input,
+            f"{len(context.members.backward([0])):,}",
+        ]
+        for context in lineage.contexts
+    ]
+    return shortened_table(["statistic", "column", "of input", "rows"], rows)
+
+
+def _influence_table(explanation: Explanation) -> str:
+    strongest = max((abs(row.influence) for row in explanation.rows), default=1.0) or 1.0
+    rows = [
+        [
+            row.rank,
+            row.training_row,
+            f"{row.influence:+.4f} " + "█" * round(8 * abs(row.influence) / strongest),
+            _source_places(row, limit=1),
+        ]
+        for row in explanation.rows
+    ]
+    header = ["rank", "training row", f"influence ({explanation.unit})", "source lines"]
+    return shortened_table(header, rows)
+
+
+def _source_places(row: InfluentialRow, limit: int) -> str:
+    """Return file and line of source rows, ``limit`` of each file and the number of the others."""
+    files: dict[str, list[str]] = {}
+    for line in row.lines:
+        place = line.row if line.line_number is None else line.line_number
+        files.setdefault(line.uri.rsplit("/", 1)[-1], []).append(str(place))
+    return ", ".join(
+        f"{name}:{'+'.join(places[:limit])}"
+        + (f" (+{len(places) - limit})" if len(places) > limit else "")
+        for name, places in files.items()
+    )
+
+
+def _trace_text(explanation: Explanation) -> str:
+    row = explanation.rows[0]
+    lines = [
+        f"prediction row {explanation.prediction.row}",
+        f"└─ {explanation.model}, training row {row.training_row}: "
+        f"{row.influence:+.4f} {explanation.unit}",
+    ]
+    for depth, step in enumerate(reversed(row.steps), start=1):
+        lines.append(f"{'   ' * min(depth, 3)}└─ {step.dataset}: {step.n_rows:,} rows")
+    lines.append(f"{'   ' * 3}└─ {_source_places(row, limit=3)}")
+    return "```\n" + "\n".join(lines) + "\n```"

@@ -1,0 +1,48 @@
+"""The one question, answered: which source rows made this prediction, and what without them?"""
+
+from traceprop_engine.explanation.counterfactual import (
+    Counterfactual,
+    removal_effect,
+    what_if_removed,
+)
+from traceprop_engine.explanation.explain import (
+    SourceLines,
+    describe_context,
+    describe_step,
+    explain,
+    explain_prediction,
+)
+from traceprop_engine.explanation.prediction_set import PredictionSet, load_predictions
+from traceprop_engine.explanation.record import (
+    query_id_of,
+    record_counterfactual,
+    record_explanation,
+)
+from traceprop_engine.explanation.values import (
+    ExplainedPrediction,
+    Explanation,
+    InfluentialRow,
+    SourceLine,
+    Step,
+)
+
+__all__ = [
+    "Counterfactual",
+    "ExplainedPrediction",
+    "Explanation",
+    "InfluentialRow",
+    "PredictionSet",
+    "SourceLine",
+    "SourceLines",
+    "Step",
+    "describe_context",
+    "describe_step",
+    "explain",
+    "explain_prediction",
+    "load_predictions",
+    "query_id_of",
+    "record_counterfactual",
+    "record_explanation",
+    "removal_effect",
+    "what_if_removed",
+]
