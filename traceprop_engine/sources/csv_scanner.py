@@ -87,7 +87,7 @@ class CsvScanner:
         line: Number of the line where ``held`` begins.
         held: End of the last chunk that only what follows can decide: a CR that may belong to a
             CRLF, blanks that may make a blank line.
-        quote_line: Line where the last quoted field began that was open at the end of a chunk.
+        quote_line: Line where the last quoted field began.
     """
 
     def __init__(self, delimiter: str, offset: int = 0) -> None:
@@ -119,9 +119,9 @@ class CsvScanner:
     def finish(self) -> ScannedBlock:
         """Return the last record, if no line break ended it."""
         text, self.held = self.held, b""
-        if self._record_start < self._offset or text.strip(self._blanks):
-            text = text if text.endswith(b"\r") else text + b"\n"
-        return self._scan(text)
+        if self._record_start == self._offset and not text.strip(self._blanks):
+            return self._scan(b"")
+        return self._scan(text if text.endswith(b"\r") else text + b"\n")
 
     def _n_decided(self, text: bytes) -> int:
         whole = text.removesuffix(b"\r")
@@ -163,7 +163,7 @@ class CsvScanner:
         states = np.concatenate([[self._state], states_after_quotes(places, self._state)])
         opening = quotes[(states[1:] == QUOTED) & (places == AT_FIELD_START)]
         self._state = int(states[-1])
-        if self.in_quotes and len(opening):
+        if len(opening):
             self.quote_line = self.line + count_line_breaks(text[: opening[-1]])
         return (states != QUOTED)[np.cumsum(symbols == _QUOTE)]
 
