@@ -51,7 +51,7 @@ def build_lineage_coverage_checks(
         opened = store.open()
         for key in context.selected_asset_check_keys:
             version = find_dataset_version(
-                opened, dataset_name(key.asset_key), run_id=context.run_id
+                opened, dataset_name(key.asset_key), run_id=context.run.run_id
             )
             yield dg.AssetCheckResult(
                 asset_key=key.asset_key,

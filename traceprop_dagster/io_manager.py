@@ -4,7 +4,7 @@ Dagster loads all inputs of a step, runs its body, and then hands over the outpu
 Between the first load and the next step a capture session follows the rows through pandas.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         step.keys[name] = context.asset_key
         store = self.store.open()
         upstream = context.upstream_output
-        metadata = {} if upstream is None else upstream.definition_metadata
+        metadata: Mapping[str, Any] = {} if upstream is None else upstream.definition_metadata
         if SOURCE_PATH_KEY in metadata:
             return self._load_source(context, store, step, name, metadata)
         return self._load_dataset(context, store, step, name)
@@ -132,7 +132,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         store: Store,
         step: _Step,
         name: str,
-        metadata: Any,
+        metadata: Mapping[str, Any],
     ) -> pd.DataFrame:
         path = Path(metadata[SOURCE_PATH_KEY].value)
         options = metadata[SOURCE_OPTIONS_KEY].value

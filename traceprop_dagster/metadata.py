@@ -248,8 +248,10 @@ def _trace_text(explanation: Explanation) -> str:
     row = explanation.rows[0]
     lines = [
         f"prediction row {explanation.prediction.row}",
-        f"└─ {explanation.model}, training row {row.training_row}: "
-        f"{row.influence:+.4f} {explanation.unit}",
+        (
+            f"└─ {explanation.model}, training row {row.training_row}: "
+            f"{row.influence:+.4f} {explanation.unit}"
+        ),
     ]
     for depth, step in enumerate(reversed(row.steps), start=1):
         lines.append(f"{'   ' * min(depth, 3)}└─ {step.dataset}: {step.n_rows:,} rows")

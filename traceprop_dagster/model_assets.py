@@ -27,7 +27,7 @@ from traceprop_engine.row_predicate import rows_where
 class ExplainConfig(dg.Config):
     """Which predictions to explain."""
 
-    rows: list[int] = Field(default=[], description="Row numbers of predictions.")
+    rows: list[int] = Field(default_factory=list, description="Row numbers of predictions.")
     where: str = Field(
         default="", description='A predicate that chooses predictions, such as "id = 7".'
     )

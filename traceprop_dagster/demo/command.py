@@ -1,7 +1,7 @@
-"""`traceprop demo`: the whole question on real data, from three files to the lines behind a risk."""
+"""`traceprop demo`: the question on real data, from three files to the lines behind a risk."""
 
 import json
-import sys
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +57,7 @@ def demo(folder: Path, dataset: DatasetName, row: int | None, *, as_json: bool) 
         value = {"explanation": explanation.to_dict(), "removal": counterfactual.to_dict()}
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
         return
-    width = min(click.get_terminal_size()[0] if sys.stdout.isatty() else 100, 120)
+    width = min(shutil.get_terminal_size((100, 40)).columns, 120)
     click.echo(render_explanation(explanation, counterfactual, width=width))
     say(next_steps(root))
 

@@ -6,7 +6,7 @@ directory; `traceprop demo` writes the files there. ``TRACEPROP_PAGE_URL`` is th
 """
 
 import os
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import dagster as dg
@@ -77,7 +77,7 @@ MODEL = [risk_model, predictions]
 def demo_definitions(
     folder: Path,
     page_url: str | None = DEFAULT_PAGE_URL,
-    hooks: Set[dg.HookDefinition] = frozenset(),
+    hooks: AbstractSet[dg.HookDefinition] = frozenset(),
 ) -> dg.Definitions:
     """Return the demo pipeline over the files in a folder.
 
