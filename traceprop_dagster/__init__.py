@@ -1,1 +1,21 @@
-"""Traceprop in Dagster: assets whose rows can be traced."""
+"""Traceprop in Dagster: assets whose rows can be traced, and whose predictions can be explained."""
+
+from traceprop_dagster.checks import build_lineage_coverage_checks
+from traceprop_dagster.io_manager import TracepropIOManager
+from traceprop_dagster.model_assets import (
+    ExplainConfig,
+    build_attribution_asset,
+    build_removal_asset,
+)
+from traceprop_dagster.resources import TracepropStore
+from traceprop_dagster.source_assets import source_file_assets
+
+__all__ = [
+    "ExplainConfig",
+    "TracepropIOManager",
+    "TracepropStore",
+    "build_attribution_asset",
+    "build_lineage_coverage_checks",
+    "build_removal_asset",
+    "source_file_assets",
+]

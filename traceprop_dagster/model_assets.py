@@ -51,7 +51,7 @@ def build_attribution_asset(
         group_name: The group it is shown in.
     """
 
-    @dg.asset(name=name, deps=[predictions], group_name=group_name, kinds={"traceprop"})
+    @dg.asset(name=name, deps=[predictions], group_name=group_name, kinds={"python"})
     def attributions(
         context: dg.AssetExecutionContext, config: ExplainConfig, store: TracepropStore
     ) -> dg.MaterializeResult:
@@ -89,7 +89,7 @@ def build_removal_asset(
     """
 
     @dg.asset(
-        name=name, deps=[predictions, attributions], group_name=group_name, kinds={"traceprop"}
+        name=name, deps=[predictions, attributions], group_name=group_name, kinds={"python"}
     )
     def what_if_removed(
         context: dg.AssetExecutionContext, config: ExplainConfig, store: TracepropStore

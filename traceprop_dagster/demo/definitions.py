@@ -51,7 +51,7 @@ def training_table(
     return pipeline.training_table(cohort, lab_features, history_features)
 
 
-@dg.asset(group_name="model", kinds={"traceprop"})
+@dg.asset(group_name="model", kinds={"python"})
 def risk_model(context: dg.AssetExecutionContext, training_table: pd.DataFrame) -> TrainingRun:
     """Logistic regression of the outcome on the features, trained to convergence."""
     train, test = pipeline.split(training_table)
@@ -63,7 +63,7 @@ def risk_model(context: dg.AssetExecutionContext, training_table: pd.DataFrame) 
     return run
 
 
-@dg.asset(group_name="model", kinds={"traceprop"})
+@dg.asset(group_name="model", kinds={"python"})
 def predictions(training_table: pd.DataFrame, risk_model: TrainingRun) -> Predictions:
     """The risk of each patient of the test split."""
     _, test = pipeline.split(training_table)
