@@ -22,7 +22,7 @@ from traceprop_engine.errors import (
     UnconvergedRunError,
 )
 from traceprop_engine.training.curvature import CurvatureFactor, NotPositiveDefiniteError
-from traceprop_engine.training.objective import linear_outputs
+from traceprop_engine.training.objective import linear_outputs, parameter_gradients
 from traceprop_engine.training.run import TrainingRun
 
 REFIT_ABOVE = 0.25
@@ -283,9 +283,8 @@ def _question(
     run = influence.run
     outputs = run.outputs(features)
     slopes = target.slopes(outputs)
-    extended = np.hstack([features, np.full((len(features), 1), float(run.fit_intercept))])
-    gradients = (slopes[:, :, None] * extended[:, None, :]).reshape(len(features), -1)
-    directions = influence.factor.solve(gradients.T).reshape(*run.parameters.shape, -1)
+    gradients = parameter_gradients(slopes, features, fit_intercept=run.fit_intercept)
+    directions = influence.factor.solve(gradients.T).reshape(*run.parameters.shape, len(features))
     if not run.fit_intercept:
         directions[:, -1] = 0.0
     refit_scores = np.empty((len(features), len(influence.refits)))

@@ -115,6 +115,9 @@ def strongest(
     """
     strength = {"both": np.abs(scores), "raises": scores, "lowers": -scores}[direction]
     qualifies = np.isfinite(scores) if direction == "both" else strength > 0
+    if k < len(strength):  # sorting all rows would take longer than scoring them
+        ranked = np.where(qualifies, strength, -np.inf)
+        qualifies &= ranked >= -np.partition(-ranked, k - 1)[k - 1]
     rows, scores, strength = rows[qualifies], scores[qualifies], strength[qualifies]
     order = np.argsort(-strength, kind="stable")[:k]
     return TopRows(rows[order], scores[order])
@@ -143,8 +146,13 @@ def _require_rolling(row_map: RowMap, n_train: int) -> None:
             f"the row map is of {row_map.n_out} rows, the scores of {n_train}",
             "pass the map of the training table that the run was trained on",
         )
-    if row_map.kind in {"unknown", "context"}:
+    if not row_map.is_known:
         raise RollUpError(
-            f"the row map is {row_map.kind}, so no training row has known source rows",
+            "the row map is unknown, so no training row has known source rows",
             "declare the rows of the operation that lost them",
+        )
+    if row_map.kind == "context":
+        raise RollUpError(
+            "the row map goes through a statistic of all rows, which no training row stands for",
+            "pass the map of direct parents",
         )

@@ -64,7 +64,7 @@ def minimise(
     *,
     visit: Callable[[TrainingStep, NDArray[np.float64]], None],
 ) -> Minimum:
-    """Take Newton steps with backtracking until the gradient is at its tolerance.
+    """Take Newton steps with backtracking until the gradient is at its goal.
 
     Stops earlier where rounding lets no step improve; the caller compares the gradient.
 
@@ -85,7 +85,7 @@ def minimise(
     point = _point(objective, start)
     curve = [point.value]
     visit(TrainingStep(0, point.value, point.norm), point.parameters)
-    while point.norm > objective.tolerance(point.parameters) and len(curve) <= MAX_STEPS:
+    while point.norm > objective.goal and len(curve) <= MAX_STEPS:
         nearer = _newton_step(objective, point)
         if nearer is None:
             break

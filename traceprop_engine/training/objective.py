@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from traceprop_engine.training.losses import Loss
 
 _EPSILON = float(np.finfo(np.float64).eps)
+_BLOCK_FLOATS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +78,16 @@ class Objective:
     ) -> NDArray[np.float64]:
         """Return the Hessian of the summed loss of ``rows`` (all by default), without penalty."""
         features = self.features if rows is None else self.features[rows]
-        curvature = self.loss.curvature(linear_outputs(features, parameters))
         width = features.shape[1] + 1
-        hessian = np.empty((self.n_outputs, width, self.n_outputs, width))
-        for one in range(self.n_outputs):
-            for other in range(one + 1):
-                block = self._gram(features, curvature[:, one, other])
-                hessian[one, :, other, :] = block
-                hessian[other, :, one, :] = block
+        hessian = np.zeros((self.n_outputs, width, self.n_outputs, width))
+        for block in _blocks(len(features), width + self.n_outputs**2):
+            curvature = self.loss.curvature(linear_outputs(features[block], parameters))
+            for one in range(self.n_outputs):
+                for other in range(one + 1):
+                    gram = self._gram(features[block], curvature[:, one, other])
+                    hessian[one, :, other, :] += gram
+                    if one != other:
+                        hessian[other, :, one, :] += gram
         return hessian.reshape(self.n_outputs * width, -1)
 
     def null_directions(self) -> NDArray[np.float64]:
@@ -106,26 +109,32 @@ class Objective:
             directions.append(np.eye(n_outputs * width)[:, width - 1 :: width])
         return np.concatenate(directions, axis=1)
 
+    @property
+    def goal(self) -> float:
+        """The gradient norm that a solver aims at."""
+        return 1e-10 * self.n_rows
+
     def tolerance(self, parameters: NDArray[np.float64]) -> float:
         """Return the gradient norm at which the minimum counts as reached.
 
         It is ``1e-10 * n_rows``; or, for features or labels so large that float64 cannot resolve
         that, the rounding error of the gradient's own sum.
         """
-        return max(1e-10 * self.n_rows, self._rounding(parameters))
+        return max(self.goal, self._rounding(parameters))
 
     def _rounding(self, parameters: NDArray[np.float64]) -> float:
         """Bound the rounding error of the gradient norm, to first order in machine epsilon."""
-        sizes = np.abs(self.features)
-        spread = linear_outputs(sizes, np.abs(parameters))
-        outputs = self.outputs(parameters)
-        slopes = np.abs(self.loss.slope(outputs, self.targets))
-        curvature = np.abs(self.loss.curvature(outputs))
-        row_error = slopes + np.einsum("nkl,nl->nk", curvature, spread)
-        error = row_error.T @ sizes + self.l2 * np.abs(parameters[:, :-1])
-        return (
-            4 * _EPSILON * float(np.hypot(np.linalg.norm(error), np.linalg.norm(row_error.sum(0))))
-        )
+        error = self.l2 * np.abs(parameters)
+        for block in _blocks(self.n_rows, self.shape[1] + self.n_outputs**2):
+            sizes = np.abs(self.features[block])
+            outputs = linear_outputs(self.features[block], parameters)
+            slopes = np.abs(self.loss.slope(outputs, self.targets[block]))
+            curvature = np.abs(self.loss.curvature(outputs))
+            spread = linear_outputs(sizes, np.abs(parameters))
+            row_error = slopes + np.einsum("nkl,nl->nk", curvature, spread)
+            error[:, :-1] += row_error.T @ sizes
+            error[:, -1] += row_error.sum(axis=0)
+        return 4 * _EPSILON * float(np.linalg.norm(error))
 
     def _gram(
         self, features: NDArray[np.float64], weights: NDArray[np.float64]
@@ -145,8 +154,33 @@ class Objective:
         return penalty
 
 
+def parameter_gradients(
+    slopes: NDArray[np.float64], features: NDArray[np.float64], *, fit_intercept: bool
+) -> NDArray[np.float64]:
+    """Return each row's gradient in the parameters from its slope in the outputs (chain rule).
+
+    Args:
+        slopes: ``[n, n_outputs]``.
+        features: ``[n, n_features]``.
+        fit_intercept: ``False`` where the intercepts are held at zero.
+
+    Returns:
+        ``[n, n_parameters]``, laid out output by output, intercept last.
+    """
+    intercepts = np.full((len(features), 1), float(fit_intercept))
+    extended = np.concatenate([features, intercepts], axis=1)
+    n_parameters = slopes.shape[1] * extended.shape[1]
+    return (slopes[:, :, None] * extended[:, None, :]).reshape(len(features), n_parameters)
+
+
 def linear_outputs(
     features: NDArray[np.float64], parameters: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return ``features @ weights + intercept``, ``[n, n_outputs]``."""
     return features @ parameters[:, :-1].T + parameters[:, -1]
+
+
+def _blocks(n_rows: int, floats_per_row: int) -> list[slice]:
+    """Cut the rows so that what is held of a block beside the features stays under 100 MB."""
+    size = max(1, _BLOCK_FLOATS // floats_per_row)
+    return [slice(start, start + size) for start in range(0, n_rows, size)]

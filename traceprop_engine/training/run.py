@@ -12,7 +12,7 @@ from traceprop_engine.errors import FeatureListError, QueryShapeError
 from traceprop_engine.training.losses import Family, loss_of
 from traceprop_engine.training.metrics import evaluate_outputs
 from traceprop_engine.training.newton import Progress
-from traceprop_engine.training.objective import Objective, linear_outputs
+from traceprop_engine.training.objective import Objective, linear_outputs, parameter_gradients
 from traceprop_engine.training.predictions import Predictions, prediction_columns
 from traceprop_engine.training.solver import ModelNames, reach_minimum
 from traceprop_engine.training.tables import (
@@ -201,9 +201,7 @@ class TrainingRun:
         else:
             targets = self.encode_query(features, labels)
         slopes = self.objective.loss.slope(self.outputs(features), targets)
-        ones = np.full((len(features), 1), float(self.fit_intercept))
-        extended = np.hstack([features, ones])
-        return (slopes[:, :, None] * extended[:, None, :]).reshape(len(features), -1)
+        return parameter_gradients(slopes, features, fit_intercept=self.fit_intercept)
 
     def hessian(self) -> NDArray[np.float64]:
         """Return the Hessian of the objective, penalty included, ``[n_parameters] * 2``."""
