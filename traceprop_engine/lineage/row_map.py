@@ -7,41 +7,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from traceprop_engine.errors import RowMapError
-from traceprop_engine.lineage.row_map_algebra import (
-    boxes_of,
-    classified,
-    composed,
-    direct_of,
-    from_any_pairs,
-    ranged,
-    stacked,
-    united,
-)
+from traceprop_engine.lineage.row_map_algebra import boxes_of, composed, direct_of, stacked, united
 from traceprop_engine.lineage.row_map_arrays import (
     IntArray,
     Rows,
     checked_count,
-    checked_integers,
     checked_rows,
-    distinct_pairs,
-    frozen,
-    is_increasing,
-    offsets_of,
-    owned,
     row_set,
 )
-from traceprop_engine.lineage.row_map_context import Box, Context, RowSet, Unknown, same_boxes
-from traceprop_engine.lineage.row_map_kinds import (
-    Gather,
-    Groups,
-    Identity,
-    Many,
-    Relation,
-    RowMapKind,
-    Select,
-    Window,
+from traceprop_engine.lineage.row_map_checked import (
+    context_of,
+    function_of,
+    gather_of,
+    groups_of,
+    many_of,
+    pairs_of,
+    range_of,
+    select_of,
+    window_of,
 )
-from traceprop_engine.lineage.row_map_parts import context_from_parts, parts_of
+from traceprop_engine.lineage.row_map_compound import require_writable
+from traceprop_engine.lineage.row_map_context import Context, Unknown, same_boxes
+from traceprop_engine.lineage.row_map_kinds import Identity, Relation, RowMapKind
+from traceprop_engine.lineage.row_map_parts import parts_of, relation_from_parts
 
 __all__ = ["RowMap", "RowMapKind"]
 
@@ -104,15 +92,7 @@ class RowMap:
         Raises:
             RowMapError: ``step`` is 0, or the range leaves the input.
         """
-        n_out, n_in = checked_count(n_out, "n_out"), checked_count(n_in, "n_in")
-        start, step = int(start), int(step)
-        if step == 0:
-            raise RowMapError("step is 0", "use RowMap.gather for rows that repeat")
-        last = start + step * (n_out - 1)
-        for name, row in (("start", start), ("the last row", last)):
-            if n_out and not 0 <= row < n_in:
-                raise RowMapError(f"{name} of the range is {row}", f"the input has {n_in} rows")
-        return cls(ranged(start if n_out else 0, step, n_out, n_in))
+        return cls(range_of(start, step, n_out, n_in))
 
     @classmethod
     def select(cls, in_rows: ArrayLike, n_in: int) -> "RowMap":
@@ -121,15 +101,7 @@ class RowMap:
         Raises:
             RowMapError: A row is out of range, or not larger than the one before.
         """
-        n_in = checked_count(n_in, "n_in")
-        rows = checked_rows(in_rows, n_in, "in_rows")
-        if not is_increasing(rows):
-            at = int(np.flatnonzero(rows[1:] <= rows[:-1])[0]) + 1
-            raise RowMapError(
-                f"in_rows[{at}] is {rows[at]} after {rows[at - 1]}, but a selection ascends",
-                "use RowMap.gather for rows in any order",
-            )
-        return cls(Select(frozen(rows, n_in), len(rows), n_in))
+        return cls(select_of(in_rows, n_in))
 
     @classmethod
     def gather(cls, in_rows: ArrayLike, n_in: int) -> "RowMap":
@@ -140,9 +112,7 @@ class RowMap:
         Raises:
             RowMapError: A row is out of range.
         """
-        n_in = checked_count(n_in, "n_in")
-        rows = checked_rows(in_rows, n_in, "in_rows", none=True)
-        return cls(Gather(frozen(rows, n_in), len(rows), n_in))
+        return cls(gather_of(in_rows, n_in))
 
     @classmethod
     def classify(cls, in_rows: ArrayLike, n_in: int) -> "RowMap":
@@ -151,9 +121,7 @@ class RowMap:
         Raises:
             RowMapError: A row is out of range.
         """
-        n_in = checked_count(n_in, "n_in")
-        rows = checked_rows(in_rows, n_in, "in_rows", none=True)
-        return cls(classified(frozen(rows, n_in), n_in))
+        return cls(function_of(in_rows, n_in))
 
     @classmethod
     def groups(cls, codes: ArrayLike, n_out: int) -> "RowMap":
@@ -164,9 +132,7 @@ class RowMap:
         Raises:
             RowMapError: A code is out of range.
         """
-        n_out = checked_count(n_out, "n_out")
-        rows = checked_rows(codes, n_out, "codes", none=True)
-        return cls(Groups(frozen(rows, n_out), n_out, len(rows)))
+        return cls(groups_of(codes, n_out))
 
     @classmethod
     def segments(cls, parts: Iterable[tuple[int, "RowMap"]]) -> "RowMap":
@@ -202,21 +168,7 @@ class RowMap:
         Raises:
             RowMapError: The bounds differ in number, or one ends before it begins.
         """
-        n_in = checked_count(n_in, "n_in")
-        starts, ends = checked_integers(lo, "lo"), checked_integers(hi, "hi")
-        if len(starts) != len(ends):
-            raise RowMapError(
-                f"lo has {len(starts)} rows and hi has {len(ends)}", "pass one of each per row"
-            )
-        if (ends < starts).any():
-            at = int(np.flatnonzero(ends < starts)[0])
-            raise RowMapError(
-                f"Window {at} goes from {starts[at]} to {ends[at]}", "a window ends at or after lo"
-            )
-        clipped = [np.clip(end, 0, n_in).astype(np.int64) for end in (starts, ends)]
-        empty = clipped[0] == clipped[1]
-        low, high = (owned(np.where(empty, 0, end), n_in) for end in clipped)
-        return cls(Window(low, high, len(low), n_in))
+        return cls(window_of(lo, hi, n_in))
 
     @classmethod
     def many(cls, offsets: ArrayLike, members: ArrayLike, n_in: int) -> "RowMap":
@@ -226,14 +178,7 @@ class RowMap:
             RowMapError: A member is out of range, or the offsets do not ascend from 0 to the
                 number of members.
         """
-        n_in = checked_count(n_in, "n_in")
-        found = checked_rows(members, n_in, "members")
-        bounds = _checked_offsets(checked_integers(offsets, "offsets"), len(found))
-        n_out = len(bounds) - 1
-        out_rows = np.repeat(np.arange(n_out, dtype=np.int64), np.diff(bounds))
-        out_rows, in_rows = distinct_pairs(out_rows, found, n_in)
-        counts = np.bincount(out_rows, minlength=n_out)
-        return cls(Many(offsets_of(counts), frozen(in_rows, n_in), n_out, n_in))
+        return cls(many_of(offsets, members, n_in))
 
     @classmethod
     def from_pairs(cls, out_rows: ArrayLike, in_rows: ArrayLike, n_out: int, n_in: int) -> "RowMap":
@@ -242,14 +187,7 @@ class RowMap:
         Raises:
             RowMapError: A row is out of range, or the two differ in number.
         """
-        n_out, n_in = checked_count(n_out, "n_out"), checked_count(n_in, "n_in")
-        outs = checked_rows(out_rows, n_out, "out_rows")
-        ins = checked_rows(in_rows, n_in, "in_rows")
-        if len(outs) != len(ins):
-            raise RowMapError(
-                f"out_rows has {len(outs)} rows and in_rows has {len(ins)}", "pass pairs"
-            )
-        return cls(from_any_pairs(outs, ins, n_out, n_in))
+        return cls(pairs_of(out_rows, in_rows, n_out, n_in))
 
     @classmethod
     def context(cls, n_out: int, members: ArrayLike, n_in: int) -> "RowMap":
@@ -260,10 +198,7 @@ class RowMap:
         Raises:
             RowMapError: A member is out of range.
         """
-        n_out, n_in = checked_count(n_out, "n_out"), checked_count(n_in, "n_in")
-        rows = checked_rows(members, n_in, "members")
-        box = Box(RowSet.every(n_out), RowSet.of(rows, n_in))
-        return cls(Context(None, (box,), n_out, n_in))
+        return cls(context_of(n_out, members, n_in))
 
     @classmethod
     def unknown(cls, n_out: int, n_in: int) -> "RowMap":
@@ -316,7 +251,7 @@ class RowMap:
         Raises:
             RowMapError: A row is out of range.
         """
-        return RowMap.classify(rows, self.n_out).compose(self)
+        return RowMap(composed(function_of(rows, self.n_out, "rows"), self.relation))
 
     def union(self, other: "RowMap") -> "RowMap":
         """Return the map of the rows that either map relates; unknown if either is unknown.
@@ -342,7 +277,16 @@ class RowMap:
         Raises:
             RowMapError: The map is a context map, whose pairs are never written out.
         """
-        return self.relation.pairs()
+        if isinstance(self.relation, Context):
+            raise RowMapError(
+                f"{self} goes through a statistic and is never written out as pairs",
+                "ask backward(rows) or forward(rows)",
+            )
+        direct = direct_of(self.relation)
+        if direct is None:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        require_writable(direct)
+        return direct.pairs()
 
     def same_relation(self, other: "RowMap") -> bool:
         """Say whether two maps relate the same rows in the same way, however they are held.
@@ -351,7 +295,7 @@ class RowMap:
         """
         if (self.n_out, self.n_in, self.is_known) != (other.n_out, other.n_in, other.is_known):
             return False
-        mine, theirs = (_direct_pairs(one.relation) for one in (self, other))
+        mine, theirs = (RowMap(_direct(one.relation)).pairs() for one in (self, other))
         same_direct = all(map(np.array_equal, mine, theirs))
         return same_direct and same_boxes(boxes_of(self.relation), boxes_of(other.relation))
 
@@ -376,68 +320,9 @@ class RowMap:
         Raises:
             RowMapError: The parts do not make a map of that kind and size.
         """
-        made = _from_parts(kind, n_out, n_in, params, columns)
-        if (made.n_out, made.n_in) != (n_out, n_in):
-            raise RowMapError(
-                f"The parts make {made}, not n_out={n_out}, n_in={n_in}", "write the map again"
-            )
-        return made
+        return cls(relation_from_parts(kind, n_out, n_in, params, columns))
 
 
-def _checked_offsets(offsets: IntArray, n_members: int) -> IntArray:
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != n_members:
-        raise RowMapError(
-            f"The offsets do not go from 0 to the number of members, {n_members}",
-            "pass n_out + 1 offsets",
-        )
-    if (np.diff(offsets) < 0).any():
-        at = int(np.flatnonzero(np.diff(offsets) < 0)[0]) + 1
-        raise RowMapError(
-            f"offsets[{at}] is {offsets[at]} after {offsets[at - 1]}", "offsets never fall"
-        )
-    return offsets
-
-
-def _direct_pairs(relation: Relation) -> tuple[Rows, Rows]:
-    direct = direct_of(relation)
-    empty = np.empty(0, dtype=np.int64)
-    return (empty, empty) if direct is None else direct.pairs()
-
-
-def _from_parts(
-    kind: RowMapKind,
-    n_out: int,
-    n_in: int,
-    params: Mapping[str, int],
-    columns: Mapping[str, IntArray],
-) -> RowMap:
-    try:
-        match kind:
-            case "identity":
-                return RowMap.identity(n_out)
-            case "range":
-                return RowMap.range(params["start"], params["step"], n_out, n_in)
-            case "select":
-                return RowMap.select(columns["in_row"], n_in)
-            case "gather":
-                return RowMap.gather(columns["in_row"], n_in)
-            case "groups":
-                return RowMap.groups(columns["out_row"], n_out)
-            case "window":
-                return RowMap.window(columns["lo"], columns["hi"], n_in)
-            case "many":
-                return _many_from_pairs(columns["out_row"], columns["in_row"], n_out, n_in)
-            case "context":
-                return RowMap(context_from_parts(n_out, n_in, params, columns))
-            case "unknown":
-                return RowMap.unknown(n_out, n_in)
-    except KeyError as missing:
-        raise RowMapError(f"The {kind} map has no {missing}", "write the map again") from missing
-    raise RowMapError(f"A map of kind {kind!r} cannot be read", "write the map again")
-
-
-def _many_from_pairs(out_rows: IntArray, in_rows: IntArray, n_out: int, n_in: int) -> RowMap:
-    rows = checked_rows(out_rows, n_out, "out_row")
-    counts = np.bincount(rows, minlength=n_out)
-    order = np.argsort(rows, kind="stable")
-    return RowMap.many(offsets_of(counts), np.asarray(in_rows)[order], n_in)
+def _direct(relation: Relation) -> Relation:
+    """Return the relation of single rows; one that says nothing where there is none."""
+    return direct_of(relation) or Unknown(relation.n_out, relation.n_in)

@@ -3,6 +3,7 @@
 ``-1`` stands for "no row". Row numbers are held as int32 where they fit.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ Rows = NDArray[np.int64]
 
 # A mask over all rows beats sorting once the rows asked for are at least this share of them.
 _MASK_SHARE = 16
+
+# Most arrays in no order show it within so many numbers, which spares a pass over all of them.
+_HEAD = 256
 
 
 def checked_count(value: int, what: str) -> int:
@@ -86,7 +90,8 @@ def row_dtype(bound: int) -> type[np.int32 | np.int64]:
 
 def is_increasing(array: IntArray) -> bool:
     """Say whether every number is larger than the one before."""
-    return bool((array[1:] > array[:-1]).all())
+    head = array[:_HEAD]
+    return bool((head[1:] > head[:-1]).all() and (array[1:] > array[:-1]).all())
 
 
 def row_set(rows: IntArray, bound: int) -> Rows:
@@ -105,6 +110,15 @@ def row_mask(rows: IntArray, bound: int) -> NDArray[np.bool_]:
     return mask
 
 
+def have_common(one: IntArray, other: IntArray) -> bool:
+    """Say whether two ascending arrays have a number in common."""
+    few, rest = sorted((one, other), key=len)
+    if not len(few):
+        return False
+    at = np.minimum(np.searchsorted(rest, few), len(rest) - 1)
+    return bool((rest[at] == few).any())
+
+
 def expanded(starts: IntArray, counts: IntArray) -> Rows:
     """Return the numbers ``start, start + 1, ...`` of each run, ``count`` of them, in order."""
     counts = counts.astype(np.int64, copy=False)
@@ -117,6 +131,35 @@ def offsets_of(counts: IntArray) -> Rows:
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
+
+
+def rows_of(offsets: IntArray) -> Rows:
+    """Return for each member of the runs that ``offsets`` bound the number of its run."""
+    return np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
+
+
+def run_sums(weights: NDArray[np.float64], lo: IntArray, hi: IntArray) -> NDArray[np.float64]:
+    """Return the sums of ``weights[lo[i]:hi[i]]``, by differences of running sums."""
+    running = np.concatenate([[0.0], np.cumsum(weights)])
+    return running[hi] - running[lo]
+
+
+def stable_order(keys: IntArray, bound: int) -> Rows:
+    """Return the order that sorts ``keys``, from 0 up to ``bound``, and keeps ties as they are.
+
+    NumPy sorts 16-bit integers by counting, so digits of 16 bits, lowest first, take linear time.
+    """
+    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
+    for shift in range(16, int(bound).bit_length(), 16):
+        digit = (keys >> shift & 0xFFFF).astype(np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
+    return order
+
+
+def joined(arrays: Sequence[IntArray]) -> Rows:
+    """Return the arrays one after the other, as int64; an empty array for none."""
+    empty = np.empty(0, dtype=np.int64)
+    return np.concatenate([empty, *arrays], dtype=np.int64, casting="same_kind")
 
 
 def distinct_pairs(out_rows: IntArray, in_rows: IntArray, n_in: int) -> tuple[Rows, Rows]:

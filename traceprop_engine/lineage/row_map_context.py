@@ -16,9 +16,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from traceprop_engine.errors import RowMapError
-from traceprop_engine.lineage.row_map_arrays import IntArray, Rows, owned, row_mask, row_set
-from traceprop_engine.lineage.row_map_kinds import Relation, RowMapKind, joined
+from traceprop_engine.lineage.row_map_arrays import (
+    IntArray,
+    Rows,
+    have_common,
+    joined,
+    owned,
+    row_mask,
+    row_set,
+)
+from traceprop_engine.lineage.row_map_kinds import Direct, Relation, RowMapKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +37,7 @@ class RowSet:
 
     @classmethod
     def of(cls, rows: IntArray, n: int) -> "RowSet":
-        """Return the set of ``rows``, in any order and with repeats, below ``n``."""
+        """Return the set of ``rows`` below ``n``, in any order and with repeats."""
         found = row_set(rows, n)
         return cls(None if len(found) == n else owned(found, n), n)
 
@@ -48,21 +55,19 @@ class RowSet:
 
     def meets(self, rows: Rows) -> bool:
         """Say whether one of ``rows``, ascending, is in the set."""
-        if self.rows is None:
-            return bool(len(rows))
-        return bool(len(np.intersect1d(self.rows, rows, assume_unique=True)))
+        return bool(len(rows)) if self.rows is None else have_common(self.rows, rows)
 
-    def meets_set(self, other: "RowSet") -> bool:
+    def overlaps(self, other: "RowSet") -> bool:
         """Say whether the two sets have a row in common."""
         if self.rows is None or other.rows is None:
             return bool(len(self) and len(other))
-        return self.meets(other.array())
+        return have_common(self.rows, other.rows)
 
-    def or_rows(self, other: "RowSet") -> "RowSet":
+    def united(self, other: "RowSet") -> "RowSet":
         """Return the rows that are in either set."""
         if len(self) == self.n or not len(other):
             return self
-        return RowSet.of(np.concatenate([self.array(), other.array()]), self.n)
+        return RowSet.of(joined([self.array(), other.array()]), self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +83,8 @@ class Context(Relation):
     """Dependencies through statistics, beside direct ones where a step had both."""
 
     kind: ClassVar[RowMapKind] = "context"
-    direct: Relation | None
+    direct: Direct | None
     boxes: tuple[Box, ...]
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return the members of every box that holds one of ``rows``, and the direct parents."""
@@ -97,18 +100,6 @@ class Context(Relation):
             found.append(self.direct.forward(rows))
         return row_set(joined(found), self.n_out)
 
-    def csr(self) -> tuple[Rows, IntArray]:
-        """Refuse: the pairs of a statistic are never written out.
-
-        Raises:
-            RowMapError: Always.
-        """
-        raise RowMapError(
-            f"A context map of {self.n_out} output rows and {self.n_in} input rows is not "
-            "written out as pairs",
-            "ask backward(rows) or forward(rows) instead",
-        )
-
     def covered(self) -> NDArray[np.bool_]:
         """Return for each output row whether it has a direct parent beside the statistics."""
         return np.zeros(self.n_out, bool) if self.direct is None else self.direct.covered()
@@ -119,8 +110,6 @@ class Unknown(Relation):
     """Nothing is known about the rows."""
 
     kind: ClassVar[RowMapKind] = "unknown"
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return no rows, whatever ``rows`` are."""
@@ -130,9 +119,9 @@ class Unknown(Relation):
         """Return no rows, whatever ``rows`` are."""
         return rows[:0]
 
-    def csr(self) -> tuple[Rows, IntArray]:
-        """Return no parents."""
-        return np.zeros(self.n_out + 1, dtype=np.int64), np.empty(0, dtype=np.int64)
+    def covered(self) -> NDArray[np.bool_]:
+        """Return False for every output row."""
+        return np.zeros(self.n_out, dtype=bool)
 
 
 def same_boxes(one: Sequence[Box], other: Sequence[Box]) -> bool:

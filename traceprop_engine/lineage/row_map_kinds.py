@@ -5,7 +5,6 @@ and ascending int64. `RowMap` checks them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -21,6 +20,9 @@ from traceprop_engine.lineage.row_map_arrays import (
     row_dtype,
     row_mask,
     row_set,
+    rows_of,
+    run_sums,
+    stable_order,
 )
 
 RowMapKind = Literal[
@@ -32,15 +34,20 @@ RowMapKind = Literal[
     "segments",
     "window",
     "many",
+    "factored",
     "context",
     "unknown",
 ]
-"""How a row map is held, cheapest first."""
+"""How a row map is held, cheapest first.
 
-# Below this share of the rows, a binary search per row beats a mask over all of them.
-_SEARCH_SHARE = 8
+``factored``: as the maps it is composed or united of, because its pairs would be too many.
+"""
+
+# Below this share of the rows, a search for each row asked for beats a pass over all of them.
+_SEARCH_SHARE = 16
 
 
+@dataclass(frozen=True, eq=False)
 class Relation(ABC):
     """Which rows of one input each row of one output came from."""
 
@@ -57,21 +64,37 @@ class Relation(ABC):
         """Return the output rows that the input ``rows`` went into."""
 
     @abstractmethod
+    def covered(self) -> NDArray[np.bool_]:
+        """Return for each output row whether it has a known direct parent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Direct(Relation):
+    """A relation of single rows, not of a whole input through a statistic."""
+
+    @abstractmethod
     def csr(self) -> tuple[Rows, IntArray]:
         """Return offsets ``[n_out + 1]`` and the parents of each output row, ascending."""
 
-    def covered(self) -> NDArray[np.bool_]:
-        """Return for each output row whether it has a known direct parent."""
-        return np.diff(self.csr()[0]) > 0
+    @abstractmethod
+    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return for each output row the sum of ``weights`` over its parents.
+
+        A parent that is reached along several paths of a composition counts once for each, so that
+        with weights of 1 the sum is an upper bound of the number of parents.
+        """
+
+    def n_pairs_at_most(self) -> float:
+        """Return an upper bound of the number of pairs, exact for all but compositions."""
+        return float(self.summed(np.ones(self.n_in)).sum())
 
     def pairs(self) -> tuple[Rows, Rows]:
         """Return the related output and input rows, sorted."""
         offsets, members = self.csr()
-        out_rows = np.repeat(np.arange(self.n_out, dtype=np.int64), np.diff(offsets))
-        return out_rows, members.astype(np.int64)
+        return rows_of(offsets), members.astype(np.int64)
 
 
-class Function(Relation):
+class Function(Direct):
     """Every output row has at most one parent."""
 
     @abstractmethod
@@ -79,34 +102,51 @@ class Function(Relation):
         """Return the parent of each output row, -1 where there is none."""
 
     @property
+    @abstractmethod
     def is_total(self) -> bool:
         """Whether every output row has a parent."""
-        return True
 
     @property
+    @abstractmethod
     def is_injective(self) -> bool:
         """Whether no input row is the parent of two output rows."""
-        return True
 
     def csr(self) -> tuple[Rows, IntArray]:
         """Return offsets and parents."""
         parents = self.parents()
         if self.is_total:
             return np.arange(self.n_out + 1, dtype=np.int64), parents
-        return offsets_of(parents >= 0), parents[parents >= 0]
+        has = parents >= 0
+        return offsets_of(has.astype(np.int64)), parents[has]
+
+    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weight of each parent, 0 where there is none."""
+        return np.append(weights, 0.0)[self.parents()]
 
     def covered(self) -> NDArray[np.bool_]:
         """Return for each output row whether it has a parent."""
         return np.ones(self.n_out, bool) if self.is_total else self.parents() >= 0
 
 
+class Injection(Function):
+    """Every output row has one parent, and no two have the same."""
+
+    @property
+    def is_total(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def is_injective(self) -> bool:
+        """True."""
+        return True
+
+
 @dataclass(frozen=True, eq=False)
-class Identity(Function):
+class Identity(Injection):
     """Output row ``i`` came from input row ``i``."""
 
     kind: ClassVar[RowMapKind] = "identity"
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return the same rows."""
@@ -122,14 +162,12 @@ class Identity(Function):
 
 
 @dataclass(frozen=True, eq=False)
-class Range(Function):
+class Range(Injection):
     """Output row ``i`` came from input row ``start + step * i``; ``step`` is not 0."""
 
     kind: ClassVar[RowMapKind] = "range"
     start: int
     step: int
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return ``start + step * rows``, ascending."""
@@ -149,13 +187,11 @@ class Range(Function):
 
 
 @dataclass(frozen=True, eq=False)
-class Select(Function):
+class Select(Injection):
     """Output row ``i`` came from input row ``in_rows[i]``, and ``in_rows`` ascends strictly."""
 
     kind: ClassVar[RowMapKind] = "select"
     in_rows: IntArray
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return ``in_rows[rows]``."""
@@ -182,8 +218,6 @@ class Gather(Function):
 
     kind: ClassVar[RowMapKind] = "gather"
     in_rows: IntArray
-    n_out: int
-    n_in: int
 
     @cached_property
     def is_total(self) -> bool:
@@ -213,13 +247,11 @@ class Gather(Function):
 
 
 @dataclass(frozen=True, eq=False)
-class Groups(Relation):
+class Groups(Direct):
     """Input row ``i`` went into output row ``codes[i]``, into none where that is -1."""
 
     kind: ClassVar[RowMapKind] = "groups"
     codes: IntArray
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return where ``rows`` occur in ``codes``."""
@@ -236,8 +268,14 @@ class Groups(Relation):
         """Return the input rows sorted by group."""
         kept = np.flatnonzero(self.codes >= 0)
         codes = self.codes[kept]
-        order = np.argsort(codes, kind="stable")
+        order = stable_order(codes, self.n_out)
         return offsets_of(np.bincount(codes, minlength=self.n_out)), kept[order]
+
+    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return for each group the sum of the weights of its rows."""
+        kept = self.codes >= 0
+        sums = np.bincount(self.codes[kept], weights[kept], self.n_out)
+        return sums.astype(np.float64, copy=False)
 
     def covered(self) -> NDArray[np.bool_]:
         """Return for each group whether it has a row."""
@@ -245,14 +283,12 @@ class Groups(Relation):
 
 
 @dataclass(frozen=True, eq=False)
-class Window(Relation):
+class Window(Direct):
     """Output row ``i`` came from the input rows ``lo[i]`` up to, not including, ``hi[i]``."""
 
     kind: ClassVar[RowMapKind] = "window"
     lo: IntArray
     hi: IntArray
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return the union of the intervals of ``rows``."""
@@ -275,20 +311,22 @@ class Window(Relation):
         counts = self.hi - self.lo
         return offsets_of(counts), expanded(self.lo, counts)
 
+    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return for each output row the sum of the weights in its interval."""
+        return run_sums(weights, self.lo, self.hi)
+
     def covered(self) -> NDArray[np.bool_]:
         """Return for each output row whether its interval holds a row."""
         return self.hi > self.lo
 
 
 @dataclass(frozen=True, eq=False)
-class Many(Relation):
+class Many(Direct):
     """Output row ``i`` came from ``members[offsets[i]:offsets[i + 1]]``, ascending and distinct."""
 
     kind: ClassVar[RowMapKind] = "many"
     offsets: Rows
     members: IntArray
-    n_out: int
-    n_in: int
 
     def backward(self, rows: Rows) -> Rows:
         """Return the distinct members of ``rows``."""
@@ -299,53 +337,18 @@ class Many(Relation):
     def forward(self, rows: Rows) -> Rows:
         """Return the output rows that have one of ``rows`` among their members."""
         hits = np.flatnonzero(row_mask(rows, self.n_in)[self.members])
+        if hits.size * _SEARCH_SHARE > self.members.size:
+            return row_set(rows_of(self.offsets)[hits], self.n_out)
         return row_set(np.searchsorted(self.offsets, hits, side="right") - 1, self.n_out)
 
     def csr(self) -> tuple[Rows, IntArray]:
         """Return offsets and members."""
         return self.offsets, self.members
 
-
-@dataclass(frozen=True, eq=False)
-class Segments(Relation):
-    """The outputs of several maps of the same input, one below the other."""
-
-    kind: ClassVar[RowMapKind] = "segments"
-    children: tuple[Relation, ...]
-    n_out: int
-    n_in: int
-
-    @cached_property
-    def starts(self) -> Rows:
-        """Return the first output row of each child, and ``n_out``."""
-        return offsets_of(np.array([child.n_out for child in self.children], dtype=np.int64))
-
-    def backward(self, rows: Rows) -> Rows:
-        """Return what the children say about their share of ``rows``."""
-        cuts = np.searchsorted(rows, self.starts)
-        found = [
-            child.backward(rows[cuts[i] : cuts[i + 1]] - self.starts[i])
-            for i, child in enumerate(self.children)
-            if cuts[i] < cuts[i + 1]
-        ]
-        return row_set(joined(found), self.n_in)
-
-    def forward(self, rows: Rows) -> Rows:
-        """Return what each child says, moved to where its rows stand."""
-        pieces = zip(self.children, self.starts, strict=False)
-        return joined([child.forward(rows) + start for child, start in pieces])
-
-    def csr(self) -> tuple[Rows, IntArray]:
-        """Return the parents of the children, one below the other."""
-        parts = [child.csr() for child in self.children]
-        counts = joined([np.diff(offsets) for offsets, _ in parts])
-        return offsets_of(counts), joined([members for _, members in parts])
+    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return for each output row the sum of the weights of its members."""
+        return run_sums(weights[self.members], self.offsets[:-1], self.offsets[1:])
 
     def covered(self) -> NDArray[np.bool_]:
-        """Return what the children say, one below the other."""
-        return np.concatenate([child.covered() for child in self.children])
-
-
-def joined(arrays: Sequence[IntArray]) -> IntArray:
-    """Return the arrays one after the other; an empty int64 array for none."""
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
+        """Return for each output row whether it has a member."""
+        return self.offsets[1:] > self.offsets[:-1]
