@@ -20,6 +20,7 @@ from traceprop_engine.lineage.row_map_cheapest import (
     classified,
     flat,
     from_any_pairs,
+    groups_fit,
     is_small,
     no_parents,
     ranged,
@@ -144,9 +145,10 @@ def _merged(outer: Direct, inner: Direct) -> Direct | None:
 
 def _written_out(outer: Direct, inner: Direct) -> Direct | None:
     """Return the composition pair by pair, ``None`` if those are many."""
-    n_paths = float(outer.summed(inner.summed(np.ones(inner.n_in))).sum())
-    steps = (outer.n_pairs_at_most(), inner.n_pairs_at_most(), n_paths)
-    if not is_small(max(steps), outer.n_out + outer.n_in, inner.n_in):
+    inner_counts = inner.counts()
+    n_paths = outer.summed(inner_counts).sum()
+    steps = outer.counts().sum(), inner_counts.sum(), n_paths
+    if not is_small(float(max(steps)), outer.n_out + outer.n_in, inner.n_in):
         return None
     pairs = product_pairs(outer.csr(), inner.csr())
     return from_any_pairs(*pairs, outer.n_out, inner.n_in)
@@ -159,7 +161,7 @@ def _closed(outer: Direct, inner: Direct) -> Direct | None:
     match outer, inner:
         case Groups(), Groups():
             return _groups_of_groups(outer.codes, inner.codes, outer.n_out)
-        case Groups(), Function() if inner.is_injective:
+        case Groups(), Function() if groups_fit(outer.n_in, inner.n_in) and inner.is_injective:
             return _groups_after(outer, inner)
         case Window(), Range() if abs(inner.step) == 1:
             return _window_after(outer, inner)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from traceprop_engine.errors import RowMapError
 IntArray = NDArray[np.integer[Any]]
 Rows = NDArray[np.int64]
 
-# A mask over all rows beats sorting once the rows asked for are at least this share of them.
+# A mask over all rows beats sorting once the rows asked for are at least this share of them, and
+# takes little memory beside them.
 _MASK_SHARE = 16
+_SMALL_MASK = 1 << 20
 
 # Most arrays in no order show it within so many numbers, which spares a pass over all of them.
 _HEAD = 256
@@ -27,9 +30,21 @@ def checked_count(value: int, what: str) -> int:
     Raises:
         RowMapError: It is no whole number, or negative.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise RowMapError(f"{what} is {value!r}", "a number of rows is a whole number from 0")
-    return int(value)
+    count = checked_integer(value, what)
+    if count < 0:
+        raise RowMapError(f"{what} is {count}", "a number of rows is at least 0")
+    return count
+
+
+def checked_integer(value: int, what: str) -> int:
+    """Return a whole number, a NumPy one too, as a plain int.
+
+    Raises:
+        RowMapError: It is no whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise RowMapError(f"{what} is {value!r}", "pass a whole number")
+    return index(value)
 
 
 def checked_integers(values: ArrayLike, what: str) -> IntArray:
@@ -110,6 +125,25 @@ def row_mask(rows: IntArray, bound: int) -> NDArray[np.bool_]:
     return mask
 
 
+def are_distinct(rows: IntArray, bound: int) -> bool:
+    """Say whether no row below ``bound`` occurs twice."""
+    if rows.size > bound:
+        return False
+    if bound > max(rows.size * _MASK_SHARE, _SMALL_MASK):
+        return np.unique(rows).size == rows.size
+    return int(np.count_nonzero(row_mask(rows, bound))) == rows.size
+
+
+def hits(values: IntArray, rows: Rows, bound: int) -> Rows:
+    """Return where ``values``, from -1 up to ``bound``, are among the ascending ``rows``."""
+    if rows.size <= 1:
+        return np.flatnonzero(values == rows[0]) if rows.size else rows
+    if bound <= max(values.size * _MASK_SHARE, _SMALL_MASK):
+        return np.flatnonzero(row_mask(rows, bound)[values])
+    at = np.minimum(np.searchsorted(rows, values), rows.size - 1)
+    return np.flatnonzero(rows[at] == values)
+
+
 def have_common(one: IntArray, other: IntArray) -> bool:
     """Say whether two ascending arrays have a number in common."""
     few, rest = sorted((one, other), key=len)
@@ -150,7 +184,7 @@ def stable_order(keys: IntArray, bound: int) -> Rows:
     NumPy sorts 16-bit integers by counting, so digits of 16 bits, lowest first, take linear time.
     """
     order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
-    for shift in range(16, int(bound).bit_length(), 16):
+    for shift in range(16, bound.bit_length(), 16):
         digit = (keys >> shift & 0xFFFF).astype(np.uint16)
         order = order[np.argsort(digit[order], kind="stable")]
     return order

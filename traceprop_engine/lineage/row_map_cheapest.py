@@ -8,6 +8,7 @@ import numpy as np
 from traceprop_engine.lineage.row_map_arrays import (
     IntArray,
     Rows,
+    are_distinct,
     distinct_pairs,
     is_increasing,
     joined,
@@ -32,6 +33,9 @@ from traceprop_engine.lineage.row_map_kinds import (
 # Pairs are written out where they are not many more than the rows of the two tables.
 _PAIRS_PER_ROW = 4
 _FEW_PAIRS = 1 << 16
+
+# A group code for each input row is held for up to so many rows that went nowhere.
+_CODES_PER_PAIR = 16
 
 
 def classified(in_rows: IntArray, n_in: int) -> Function:
@@ -83,10 +87,15 @@ def from_distinct_pairs(out_rows: Rows, in_rows: Rows, n_out: int, n_in: int) ->
     counts = np.bincount(out_rows, minlength=n_out)
     if counts.max(initial=0) <= 1:
         return classified(scattered(out_rows, in_rows, n_out, n_in), n_in)
-    if np.bincount(in_rows).max() <= 1:
+    if groups_fit(len(in_rows), n_in) and are_distinct(in_rows, n_in):
         return Groups(n_out, n_in, sealed(scattered(in_rows, out_rows, n_in, n_out)))
     offsets = offsets_of(counts)
     return _intervals(offsets, in_rows, n_out, n_in) or many(offsets, in_rows, n_out, n_in)
+
+
+def groups_fit(n_pairs: int, n_in: int) -> bool:
+    """Say whether a code for each input row takes little memory beside the pairs."""
+    return n_in <= _FEW_PAIRS + _CODES_PER_PAIR * n_pairs
 
 
 def many(offsets: Rows, members: IntArray, n_out: int, n_in: int) -> Many:
@@ -126,7 +135,7 @@ def flat(relation: Direct) -> Direct:
 
 
 def _is_small(relation: Direct) -> bool:
-    return is_small(relation.n_pairs_at_most(), relation.n_out, relation.n_in)
+    return is_small(float(relation.counts().sum()), relation.n_out, relation.n_in)
 
 
 def stacked_direct(children: Sequence[Direct], n_in: int) -> Direct:

@@ -7,6 +7,7 @@ from traceprop_engine.errors import RowMapError
 from traceprop_engine.lineage.row_map_arrays import (
     IntArray,
     checked_count,
+    checked_integer,
     checked_integers,
     checked_rows,
     distinct_pairs,
@@ -33,13 +34,14 @@ from traceprop_engine.lineage.row_map_kinds import (
 def range_of(start: int, step: int, n_out: int, n_in: int) -> Function:
     """Return a range; see `RowMap.range`."""
     n_out, n_in = checked_count(n_out, "n_out"), checked_count(n_in, "n_in")
+    start, step = checked_integer(start, "start"), checked_integer(step, "step")
     if not step:
         raise RowMapError("step is 0", "use RowMap.gather for a row that repeats")
     last = start + step * (n_out - 1)
     for name, row in (("start", start), ("the last row", last)):
         if n_out and not 0 <= row < n_in:
             raise RowMapError(f"{name} of the range is {row}", f"the input has {n_in} rows")
-    return ranged(int(start) if n_out else 0, int(step), n_out, n_in)
+    return ranged(start if n_out else 0, step, n_out, n_in)
 
 
 def select_of(in_rows: ArrayLike, n_in: int) -> Select:

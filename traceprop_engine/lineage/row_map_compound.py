@@ -62,6 +62,10 @@ class Segments(Direct):
         counts = joined([np.diff(offsets) for offsets, _ in parts])
         return offsets_of(counts), joined([members for _, members in parts])
 
+    def counts(self) -> NDArray[np.float64]:
+        """Return the counts of the children, one below the other."""
+        return np.concatenate([child.counts() for child in self.children])
+
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums of the children, one below the other."""
         return np.concatenate([child.summed(weights) for child in self.children])
@@ -96,6 +100,11 @@ class Chain(Direct):
             require_writable(factor)
         parts = [factor.csr() for factor in self.factors]
         return reduce(lambda inner, outer: _product(outer, inner, self.n_in), reversed(parts))
+
+    def counts(self) -> NDArray[np.float64]:
+        """Return the number of paths from each output row."""
+        *outer, inner = self.factors
+        return reduce(lambda sums, factor: factor.summed(sums), reversed(outer), inner.counts())
 
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum through one factor after the other."""
@@ -134,6 +143,10 @@ class Union(Direct):
         out_rows, in_rows = united_pairs(self.parts, self.n_in)
         return offsets_of(np.bincount(out_rows, minlength=self.n_out)), in_rows
 
+    def counts(self) -> NDArray[np.float64]:
+        """Return the sum over the parts."""
+        return np.sum([part.counts() for part in self.parts], axis=0)
+
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum over the parts."""
         return np.sum([part.summed(weights) for part in self.parts], axis=0)
@@ -165,7 +178,7 @@ def require_writable(relation: Direct) -> None:
     Raises:
         RowMapError: They may be more than `PAIRS_LIMIT`.
     """
-    _require_few(relation.n_pairs_at_most())
+    _require_few(float(relation.counts().sum()))
 
 
 def _require_few(n_pairs: float) -> None:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from traceprop_engine.lineage.row_map_arrays import (
     IntArray,
     Rows,
+    are_distinct,
     expanded,
+    hits,
     offsets_of,
     row_dtype,
     row_mask,
@@ -77,16 +79,16 @@ class Direct(Relation):
         """Return offsets ``[n_out + 1]`` and the parents of each output row, ascending."""
 
     @abstractmethod
-    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return for each output row the sum of ``weights`` over its parents.
+    def counts(self) -> NDArray[np.float64]:
+        """Return for each output row the number of its parents.
 
         A parent that is reached along several paths of a composition counts once for each, so that
-        with weights of 1 the sum is an upper bound of the number of parents.
+        the number is an upper bound there. It is a float, because it may be beyond all integers.
         """
 
-    def n_pairs_at_most(self) -> float:
-        """Return an upper bound of the number of pairs, exact for all but compositions."""
-        return float(self.summed(np.ones(self.n_in)).sum())
+    @abstractmethod
+    def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return for each output row the sum of ``weights`` over its parents, path by path."""
 
     def pairs(self) -> tuple[Rows, Rows]:
         """Return the related output and input rows, sorted."""
@@ -118,6 +120,10 @@ class Function(Direct):
             return np.arange(self.n_out + 1, dtype=np.int64), parents
         has = parents >= 0
         return offsets_of(has.astype(np.int64)), parents[has]
+
+    def counts(self) -> NDArray[np.float64]:
+        """Return 1, or 0 where there is no parent."""
+        return self.covered().astype(np.float64)
 
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weight of each parent, 0 where there is none."""
@@ -200,12 +206,12 @@ class Select(Injection):
     def forward(self, rows: Rows) -> Rows:
         """Return where ``rows`` stand in ``in_rows``."""
         if rows.size * _SEARCH_SHARE > self.n_out:
-            return np.flatnonzero(row_mask(rows, self.n_in)[self.in_rows])
+            return hits(self.in_rows, rows, self.n_in)
         wanted = rows.astype(self.in_rows.dtype)
         at = np.searchsorted(self.in_rows, wanted)
         inside = at < self.n_out
         at, wanted = at[inside], wanted[inside]
-        return at[self.in_rows[at] == wanted].astype(np.int64)
+        return at[self.in_rows[at] == wanted]
 
     def parents(self) -> IntArray:
         """Return ``in_rows``."""
@@ -228,7 +234,7 @@ class Gather(Function):
     def is_injective(self) -> bool:
         """Whether no input row occurs twice."""
         found = self.in_rows if self.is_total else self.in_rows[self.in_rows >= 0]
-        return int(np.count_nonzero(row_mask(found, self.n_in))) == len(found)
+        return are_distinct(found, self.n_in)
 
     def backward(self, rows: Rows) -> Rows:
         """Return the distinct ``in_rows[rows]``, -1 left out."""
@@ -237,9 +243,7 @@ class Gather(Function):
 
     def forward(self, rows: Rows) -> Rows:
         """Return where ``rows`` occur in ``in_rows``."""
-        if rows.size == 1:
-            return np.flatnonzero(self.in_rows == rows[0])
-        return np.flatnonzero(row_mask(rows, self.n_in)[self.in_rows])
+        return hits(self.in_rows, rows, self.n_in)
 
     def parents(self) -> IntArray:
         """Return ``in_rows``."""
@@ -255,9 +259,7 @@ class Groups(Direct):
 
     def backward(self, rows: Rows) -> Rows:
         """Return where ``rows`` occur in ``codes``."""
-        if rows.size == 1:
-            return np.flatnonzero(self.codes == rows[0])
-        return np.flatnonzero(row_mask(rows, self.n_out)[self.codes])
+        return hits(self.codes, rows, self.n_out)
 
     def forward(self, rows: Rows) -> Rows:
         """Return the distinct ``codes[rows]``, -1 left out."""
@@ -270,6 +272,11 @@ class Groups(Direct):
         codes = self.codes[kept]
         order = stable_order(codes, self.n_out)
         return offsets_of(np.bincount(codes, minlength=self.n_out)), kept[order]
+
+    def counts(self) -> NDArray[np.float64]:
+        """Return the size of each group."""
+        sizes = np.bincount(self.codes[self.codes >= 0], minlength=self.n_out)
+        return sizes.astype(np.float64)
 
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return for each group the sum of the weights of its rows."""
@@ -311,6 +318,10 @@ class Window(Direct):
         counts = self.hi - self.lo
         return offsets_of(counts), expanded(self.lo, counts)
 
+    def counts(self) -> NDArray[np.float64]:
+        """Return the width of each interval."""
+        return (self.hi - self.lo).astype(np.float64)
+
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return for each output row the sum of the weights in its interval."""
         return run_sums(weights, self.lo, self.hi)
@@ -336,14 +347,18 @@ class Many(Direct):
 
     def forward(self, rows: Rows) -> Rows:
         """Return the output rows that have one of ``rows`` among their members."""
-        hits = np.flatnonzero(row_mask(rows, self.n_in)[self.members])
-        if hits.size * _SEARCH_SHARE > self.members.size:
-            return row_set(rows_of(self.offsets)[hits], self.n_out)
-        return row_set(np.searchsorted(self.offsets, hits, side="right") - 1, self.n_out)
+        at = hits(self.members, rows, self.n_in)
+        if at.size * _SEARCH_SHARE > self.members.size:
+            return row_set(rows_of(self.offsets)[at], self.n_out)
+        return row_set(np.searchsorted(self.offsets, at, side="right") - 1, self.n_out)
 
     def csr(self) -> tuple[Rows, IntArray]:
         """Return offsets and members."""
         return self.offsets, self.members
+
+    def counts(self) -> NDArray[np.float64]:
+        """Return the number of members of each output row."""
+        return np.diff(self.offsets).astype(np.float64)
 
     def summed(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return for each output row the sum of the weights of its members."""
