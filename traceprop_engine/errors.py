@@ -86,8 +86,8 @@ class SingularCurvatureError(TracepropError):
 
     def __init__(self, columns: Sequence[str]) -> None:
         super().__init__(
-            f"The columns {_quoted(columns)} are linearly dependent (an unpenalised intercept "
-            "counts as a constant column), so the model has no unique parameters; "
+            f"Columns {_quoted(columns)} are constant or linearly dependent (an unpenalised "
+            "intercept counts as a constant column), so the model has no unique parameters; "
             "set l2 > 0 or drop one of them."
         )
 
@@ -545,4 +545,21 @@ class PortUnavailableError(TracepropError):
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__(
             f"Cannot serve at {host}:{port} ({reason}): choose another port with --port."
+        )
+
+
+class PageNotFoundError(TracepropError):
+    """An address that no page has."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"There is no page {address!r}; the start page / leads to all there are.")
+
+
+class NumberSizeError(TracepropError):
+    """A column whose numbers are so large or small that their squares leave the range of floats."""
+
+    def __init__(self, column: str, size: float) -> None:
+        super().__init__(
+            f"Column {column!r} holds numbers as {'large' if size > 1 else 'small'} as {size:.3g}, "
+            "whose squares a float cannot hold; give it in another unit."
         )

@@ -215,3 +215,23 @@ def test_labels_of_every_kind_become_classes_in_ascending_order(labels, classes)
     assert run.classes == classes
     expected = [classes.index(value) for value in list(labels)]
     np.testing.assert_array_equal(run.targets, expected)
+
+
+@every_family
+@pytest.mark.parametrize(("size", "says"), [(1e160, "large as 9e"), (1e-160, "small as 9e")])
+def test_numbers_whose_squares_leave_the_range_of_floats_are_refused(train, label, size, says):
+    table = TABLE.assign(far=[size * value for value in (1, 5, 2, 9, 3, 7, 4, 6)])
+    with pytest.raises(errors.NumberSizeError, match=f"'far' holds numbers as {says}"):
+        _train(train, label, table=table, features=["age", "far"])
+
+
+@every_family
+@pytest.mark.parametrize("size", [1e-99, 1e-20, 1e20, 1e98])
+@pytest.mark.parametrize("l2", [0.0, 1.0])
+def test_numbers_of_any_other_size_are_trained_on(train, label, size, l2):
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({"far": rng.normal(size=90) * size, "age": rng.normal(size=90)})
+    table[label] = rng.permutation(np.resize(TABLE[label].to_numpy(), 90))
+    run = _train(train, label, table=table, features=["far", "age"], l2=l2)
+    assert run.converged
+    assert np.isfinite(run.parameters).all()

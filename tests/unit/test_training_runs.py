@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.training_tables import generated_table
 from traceprop_engine import errors
-from traceprop_engine.training import train_linear, train_logistic, train_softmax
+from traceprop_engine.training import newton, train_linear, train_logistic, train_softmax
 
 TABLE = generated_table(80, seed=2)
 NEW = generated_table(30, seed=9).set_index(pd.Index([f"q{i}" for i in range(30)], name="patient"))
@@ -160,3 +160,9 @@ def test_metrics_of_a_constant_score_are_those_of_guessing():
     assert run.metrics["accuracy"] == pytest.approx(max(share, 1 - share))
     entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share))
     assert run.metrics["log_loss"] == pytest.approx(entropy)
+
+
+def test_a_descent_that_ends_too_early_is_an_error_that_says_how_far_it_came(monkeypatch):
+    monkeypatch.setattr(newton, "MAX_STEPS", 2)
+    with pytest.raises(errors.TrainingStalledError, match=r"'risk' stopped after 2 steps at grad"):
+        train_logistic(TABLE, features=FEATURES, label="sick", l2=1.0, name="risk")

@@ -108,7 +108,7 @@ class InfluenceFunction:
             raise UnconvergedRunError(run.name, run.gradient_norm, run.gradient_tolerance)
         hessian = run.hessian()
         try:
-            factor = CurvatureFactor.of(hessian, run.objective.null_directions())
+            factor = CurvatureFactor.of(hessian, run.objective.shift_directions())
         except NotPositiveDefiniteError as singular:
             raise SingularCurvatureError(singular.culprits(run.feature_names)) from singular
         pushes, leverage = _corrected_pushes(run, factor)
@@ -229,7 +229,7 @@ class InfluenceFunction:
         after = without_rows(self.run, positions)
         hessian = self.hessian - self.run.objective.loss_hessian(self.run.parameters, positions)
         try:
-            factor = CurvatureFactor.of(hessian, self.run.objective.null_directions())
+            factor = CurvatureFactor.of(hessian, self.run.objective.shift_directions())
         except NotPositiveDefiniteError as singular:
             raise TrainingRowError("the rows that remain determine no model") from singular
         gradient = after.objective.gradient(self.run.parameters)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
+from scipy.linalg import get_lapack_funcs, solve_triangular
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class NotPositiveDefiniteError(ArithmeticError):
-    """The Hessian is singular to working precision, beyond its known flat directions.
+    """The Hessian is singular to working precision, beyond its shift directions.
 
     A signal inside this package; the solver turns it into an error that names columns.
 
@@ -34,12 +34,13 @@ class NotPositiveDefiniteError(ArithmeticError):
 
 @dataclass(frozen=True, eq=False)
 class CurvatureFactor:
-    """Cholesky factor of a Hessian, exact on what is orthogonal to its flat directions.
+    """Cholesky factor of a Hessian, exact on what is orthogonal to its shift directions.
 
-    Where the objective is flat along known orthonormal directions ``N`` (softmax: the common shift
-    of all classes), the factored matrix is ``H + N S Nᵀ``. For a vector orthogonal to ``N``, such
-    as any gradient, its inverse is exactly the pseudo-inverse of ``H``, and the answer is
-    orthogonal to ``N`` again: the solution of least norm along the flat directions.
+    Along orthonormal directions ``N`` that only shift all classes alike, a softmax Hessian is flat,
+    or all but flat when only a small penalty holds it, and no gradient ever points there. So the
+    factored matrix is ``H + N S Nᵀ`` with a positive diagonal ``S``. As ``H`` maps the shifts to
+    shifts, the inverse of that is, for a vector orthogonal to them, exactly the pseudo-inverse of
+    ``H``, and the answer is orthogonal to them again.
 
     Attributes:
         lower: Lower triangle ``L`` of ``D (H + N S Nᵀ) D = L Lᵀ``.
@@ -52,27 +53,27 @@ class CurvatureFactor:
 
     @classmethod
     def of(
-        cls, hessian: NDArray[np.float64], null_directions: NDArray[np.float64]
+        cls, hessian: NDArray[np.float64], shift_directions: NDArray[np.float64]
     ) -> "CurvatureFactor":
         """Factor ``hessian``, ``[n_parameters, n_parameters]``.
 
         Args:
             hessian: Symmetric and positive semi-definite.
-            null_directions: Orthonormal columns along which it is exactly flat.
+            shift_directions: Orthonormal columns that it maps to combinations of themselves.
 
         Raises:
             NotPositiveDefiniteError: It is flat along some other direction too.
         """
-        sizes = np.diag(hessian) @ null_directions**2
+        sizes = np.diag(hessian) @ shift_directions**2
         sizes = np.where(sizes > 0, sizes, 1.0)
-        lifted = hessian + (null_directions * sizes) @ null_directions.T
+        lifted = hessian + (shift_directions * sizes) @ shift_directions.T
         diagonal = np.diag(lifted)
         if not np.all(diagonal > 0):
             raise NotPositiveDefiniteError((diagonal <= 0).astype(np.float64))
         scale = 1.0 / np.sqrt(diagonal)
         scaled = scale[:, None] * lifted * scale
         try:
-            lower = cholesky(scaled, lower=True, check_finite=False)
+            lower = np.linalg.cholesky(scaled)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(_flattest(scaled)) from error
         if _reciprocal_condition(scaled, lower) < 4 * len(lower) * _EPSILON:
@@ -82,12 +83,12 @@ class CurvatureFactor:
     def whiten(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``W v`` for columns ``v``; ``Wᵀ W`` is the inverse of the factored matrix."""
         scaled = (self.scale * vectors.T).T
-        return solve_triangular(self.lower, scaled, lower=True, check_finite=False)
+        return _solve_lower(self.lower, scaled, transposed=False)
 
     def solve(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the inverse times ``vectors``, ``[n_parameters]`` or ``[n_parameters, m]``."""
         halfway = self.whiten(vectors)
-        back = solve_triangular(self.lower, halfway, lower=True, trans="T", check_finite=False)
+        back = _solve_lower(self.lower, halfway, transposed=True)
         return (self.scale * back.T).T
 
     def output_responses(
@@ -112,6 +113,16 @@ class CurvatureFactor:
                 product = np.einsum("np,np->n", sides[one], sides[other])
                 responses[:, one, other] = responses[:, other, one] = product
         return responses
+
+
+def _solve_lower(
+    lower: NDArray[np.float64], vectors: NDArray[np.float64], *, transposed: bool
+) -> NDArray[np.float64]:
+    transpose = int(transposed)
+    return np.asarray(
+        solve_triangular(lower, vectors, trans=transpose, lower=True, check_finite=False),
+        dtype=np.float64,
+    )
 
 
 def _flattest(scaled: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -102,8 +102,8 @@ def train_softmax(
 ) -> TrainingRun:
     """Fit a model of two or more classes with one weight vector for each class.
 
-    Only differences of outputs matter, so the parameters are the minimum whose intercepts sum to
-    zero (and, with any penalty, so do its weights).
+    Only differences of outputs matter, so the parameters are the minimum that sums to zero over the
+    classes, column by column.
 
     Args:
         frame: The training table, one row for each training row.

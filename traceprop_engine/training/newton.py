@@ -85,7 +85,7 @@ def minimise(
     point = _point(objective, start)
     curve = [point.value]
     visit(TrainingStep(0, point.value, point.norm), point.parameters)
-    while point.norm > objective.goal and len(curve) <= MAX_STEPS:
+    while point.norm > objective.goal and len(curve) - 1 < MAX_STEPS:
         nearer = _newton_step(objective, point)
         if nearer is None:
             break
@@ -97,7 +97,7 @@ def minimise(
 
 def _newton_step(objective: Objective, point: _Point) -> _Point | None:
     """Return the next point, or ``None`` where rounding hides any improvement."""
-    factor = CurvatureFactor.of(objective.hessian(point.parameters), objective.null_directions())
+    factor = CurvatureFactor.of(objective.hessian(point.parameters), objective.shift_directions())
     step = -factor.solve(point.gradient.ravel()).reshape(objective.shape)
     slope = float(np.sum(point.gradient * step))
     noise = _VALUE_NOISE * abs(point.value)

@@ -90,24 +90,31 @@ class Objective:
                         hessian[other, :, one, :] += gram
         return hessian.reshape(self.n_outputs * width, -1)
 
-    def null_directions(self) -> NDArray[np.float64]:
-        """Return an orthonormal basis of the directions that never change the objective.
+    def shift_directions(self) -> NDArray[np.float64]:
+        """Return an orthonormal basis of the directions that never change an output's meaning.
 
-        ``[n_parameters, n_directions]``. Adding one number to every class's score changes no
-        probability, so softmax is flat along the common shift of all intercepts, and without a
-        penalty along the common shift of every weight too. A model without intercept is flat along
-        the intercepts, which are held at zero. Logistic and linear models have none.
+        ``[n_parameters, n_directions]``. Adding one number to every class's output changes no
+        probability, so the loss of softmax is flat along the common shift of any column's
+        parameters. A model without intercept holds the intercepts at zero, which counts as flat.
+        Logistic and linear models have no such directions.
         """
         n_outputs, width = self.shape
         directions = [np.empty((n_outputs * width, 0))]
         if n_outputs > 1:
-            first = 0 if self.l2 == 0 else width - 1
             last = width if self.fit_intercept else width - 1
-            shifts = np.tile(np.eye(width)[:, first:last], (n_outputs, 1))
+            shifts = np.tile(np.eye(width)[:, :last], (n_outputs, 1))
             directions.append(shifts / np.sqrt(n_outputs))
         if not self.fit_intercept:
             directions.append(np.eye(n_outputs * width)[:, width - 1 :: width])
         return np.concatenate(directions, axis=1)
+
+    def balanced(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return parameters of the same probabilities that sum to zero over the classes.
+
+        Of all equivalent softmax parameters these have the smallest penalty, and from them on every
+        gradient is orthogonal to the shifts. Logistic and linear parameters stay as they are.
+        """
+        return parameters if self.n_outputs == 1 else parameters - parameters.mean(axis=0)
 
     @property
     def goal(self) -> float:

@@ -53,7 +53,7 @@ def is_separable(
     answer = linprog(
         c=-np.asarray(margins.sum(axis=0)).ravel(),
         A_ub=-margins,
-        b_ub=np.zeros(margins.shape[0]),
+        b_ub=np.zeros(len(targets) * max(1, n_outputs - 1)),
         bounds=(-1, 1),
         method="highs",
     )

@@ -51,7 +51,7 @@ def reach_minimum(
             raise SeparableClassesError(names.label)
 
     try:
-        minimum = minimise(objective, start, visit=visit)
+        minimum = minimise(objective, objective.balanced(start), visit=visit)
         exists = not unbounded or _minimum_is_near(objective, minimum.parameters)
     except NotPositiveDefiniteError as singular:
         if unbounded and _is_separable(objective, family):
@@ -80,7 +80,7 @@ def _minimum_is_near(objective: Objective, parameters: NDArray[np.float64]) -> b
     References:
         Bach, 2010. Self-concordant analysis for logistic regression. Proposition 2.
     """
-    factor = CurvatureFactor.of(objective.hessian(parameters), objective.null_directions())
+    factor = CurvatureFactor.of(objective.hessian(parameters), objective.shift_directions())
     decrement = np.linalg.norm(factor.whiten(objective.gradient(parameters).ravel()))
     responses = factor.output_responses(
         objective.features, objective.n_outputs, fit_intercept=objective.fit_intercept

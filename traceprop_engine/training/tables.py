@@ -13,9 +13,13 @@ from traceprop_engine.errors import (
     LabelClassesError,
     NonFiniteColumnError,
     NonNumericFeatureError,
+    NumberSizeError,
     UnknownClassError,
     UnknownColumnError,
 )
+
+_LARGEST = 1e100
+"""Largest number that a column may hold; its square times any number of rows is still finite."""
 
 
 def check_features(features: Sequence[str], label: str | None) -> tuple[str, ...]:
@@ -50,6 +54,7 @@ def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> NDArray[np.f
         FeatureListError: Two columns of the table share the name of a feature.
         NonNumericFeatureError: A column is not of numbers.
         NonFiniteColumnError: A value is missing or infinite.
+        NumberSizeError: The values are beyond 1e100, or all within 1e-100 of zero.
     """
     if not len(frame):
         raise EmptyTableError("compute with")
@@ -80,6 +85,7 @@ def label_numbers(frame: pd.DataFrame, label: str) -> NDArray[np.float64]:
         UnknownColumnError: The label is not a column.
         NonNumericFeatureError: It is not of numbers.
         NonFiniteColumnError: A value is missing or infinite.
+        NumberSizeError: The values are beyond 1e100, or all within 1e-100 of zero.
     """
     return _numbers(column_of(frame, label), label)
 
@@ -125,7 +131,7 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
         FeatureListError: Two columns have this name.
     """
     if name not in frame.columns:
-        raise UnknownColumnError(name, [str(column) for column in frame.columns])
+        raise UnknownColumnError(name, list(map(str, frame.columns)))
     column = frame[name]
     if isinstance(column, pd.DataFrame):
         raise FeatureListError(
@@ -144,6 +150,9 @@ def _numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
     if len(bad):
         value = values[bad[0]]
         _refuse_value(column, name, int(bad[0]), "missing (NaN)" if np.isnan(value) else value)
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+        raise NumberSizeError(name, largest)
     return values
 
 
