@@ -11,7 +11,6 @@ from traceprop_engine.store.log import CommitLog
 from traceprop_engine.store.schema import Schema
 from traceprop_engine.store.verification import references
 
-
 _HIDDEN = ".removed"
 
 

@@ -76,7 +76,7 @@ class Index:
             if version != self._schema.version:
                 self._drop_tables()
                 self._create_tables()
-            self._links.prepare(self._connection)
+            self._links.prepare(self._connection, self._schema.tables.keys())
             self._links.add(self.links())
             self._connection.execute(
                 "create or replace table store_meta as select ? as schema_version, ? as root",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from numbers import Integral, Real
 from typing import SupportsFloat, SupportsInt, cast
+from urllib.parse import quote
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from traceprop_engine.store.schema import MAPS_PER_COMMIT, Column, Record, Row, 
 _BIGINT = range(-(2**63), 2**63)
 _HEX = frozenset("0123456789abcdef")
 _SHA256_DIGITS = 64
+_LONGEST_NAME = 190  # of 255 bytes, less two numbers of 64 bits
 
 
 def check_records(
@@ -34,6 +36,7 @@ def check_records(
     ]
     _refuse_repeated_keys(records, schema)
     _refuse_too_many_maps(records)
+    _refuse_long_names_of_runs(records)
     return records
 
 
@@ -189,6 +192,17 @@ def _refuse_repeated_keys(records: list[Record], schema: Schema) -> None:
         if (name, *key) in seen:
             raise StoreRowError(name, None, f"two rows of one commit have the primary key {key}")
         seen.add((name, *key))
+
+
+def _refuse_long_names_of_runs(records: list[Record]) -> None:
+    """A view finds a gradient by the name of a file, which must hold the name of its run."""
+    for name, row in records:
+        if (
+            name == "gradient_block"
+            and len(quote(str(row["training_run_id"]), safe="")) > _LONGEST_NAME
+        ):
+            reason = f"it takes more than {_LONGEST_NAME} bytes in the name of a file"
+            raise StoreRowError(name, "training_run_id", reason)
 
 
 def _refuse_too_many_maps(records: list[Record]) -> None:

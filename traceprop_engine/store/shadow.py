@@ -1,11 +1,13 @@
 """A stand-in for the index when its file cannot be opened: the same tables, in memory."""
 
+import shutil
 import threading
-from collections.abc import Generator
+import weakref
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import duckdb
 
@@ -20,13 +22,13 @@ from traceprop_engine.store.views import BlockLinks
 class _Opened:
     """The database and the directory of links that its views read."""
 
-    folder: TemporaryDirectory[str]
     connection: duckdb.DuckDBPyConnection
     index: Index
+    remove_folder: Callable[[], object]
 
     def close(self) -> None:
         self.connection.close()
-        self.folder.cleanup()
+        self.remove_folder()
 
 
 class ShadowIndex:
@@ -75,10 +77,11 @@ class ShadowIndex:
                 self._turn.release()
 
     def _open(self) -> _Opened:
-        folder = TemporaryDirectory(prefix="traceprop-")
+        folder = Path(mkdtemp(prefix="traceprop-")).resolve()
+        # Nobody closes a store: what is left at its end goes with the object.
+        remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         connection = duckdb.connect()
-        views = Path(folder.name).resolve()
-        links = BlockLinks(views, views, self._blocks)
+        links = BlockLinks(folder, folder, self._blocks)
         index = Index(connection, self._schema, self._log, links)
         index.prepare(self._root)
-        return _Opened(folder, connection, index)
+        return _Opened(connection, index, remove_folder)

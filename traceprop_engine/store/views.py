@@ -7,7 +7,7 @@ name a filter rules out.
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -43,7 +43,10 @@ _SHAPE_OF_KIND = {
 # which start with a digit or a letter, and thereby decides the types of the columns.
 _EMPTY = "!.parquet"
 
-_VIEWS = """
+# Maps that are kept in pieces because they have too many pairs to be listed (a statistic, a product
+# of maps) are in table `row_map` and not here.
+_VIEWS = {
+    "row_map": """
 create or replace view row_map_row as
 select try_cast(parse_filename(filename, true) as bigint) as map_id, file_row_number as out_row,
     in_row
@@ -63,16 +66,19 @@ from (select map_id, unnest(range(n_out)) as out_row from row_map where kind = '
 union all
 select map_id, out_row, cast(json_extract(params, '$.start') as bigint)
     + cast(json_extract(params, '$.step') as bigint) * out_row
-from (select map_id, params, unnest(range(n_out)) as out_row from row_map where kind = 'range');
-
+from (select map_id, params, unnest(range(n_out)) as out_row from row_map where kind = 'range')
+""",
+    "gradient_block": """
 create or replace view gradient as
 select url_decode(substr(split_part(parse_filename(filename, true), '@', 1), 2)) as training_run_id,
     try_cast(split_part(parse_filename(filename, true), '@', 2) as bigint) as checkpoint,
     try_cast(split_part(parse_filename(filename, true), '@', 3) as bigint) + file_row_number
         as training_row,
     cast("values" as double[]) as gradient
-from read_parquet({gradient}, {options});
-"""
+from read_parquet({gradient}, {options})
+""",
+}
+"""The view over the blocks of each table that has one."""
 
 _OPTIONS = "filename=true, file_row_number=true, hive_partitioning=false"
 
@@ -103,8 +109,8 @@ class BlockLinks:
         self._staging = staging
         self._blocks = blocks
 
-    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make the directories, and the views in the database of ``connection``.
+    def prepare(self, connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> None:
+        """Make the directories, and the views over blocks of ``tables`` in ``connection``.
 
         Raises:
             OSError: The directory is not writable.
@@ -117,7 +123,8 @@ class BlockLinks:
             with staged_file(self._staging, sink.getvalue()) as staged:
                 publish(staged, folder / _EMPTY)
         globs = {shape: _glob(self._directory / shape) for shape in _SHAPES}
-        connection.execute(_VIEWS.format(options=_OPTIONS, **globs))
+        for table in _VIEWS.keys() & set(tables):
+            connection.execute(_VIEWS[table].format(options=_OPTIONS, **globs))
 
     def add(self, links: Iterable[Link]) -> None:
         """Make ``links``; those that are there are left.
