@@ -59,6 +59,7 @@ def scan(data, delimiter, size):
 @example(" \r\n\r  \r\n a\r\r\n", ",", 3)
 @example('"\r\n",a\r\n', ",", 1)
 @example("\t\t\n \t\n", "\t", 4)
+@example("aa \n", ",", 2)
 def test_the_scanner_finds_the_records_of_the_csv_module(text, delimiter, size):
     data = text.encode()
     scanner, blocks = scan(data, delimiter, size)

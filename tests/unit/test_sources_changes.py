@@ -10,6 +10,7 @@ import pytest
 
 from traceprop_engine.errors import SourceChangedError
 from traceprop_engine.sources import iter_source, read_records, read_source, records, scan_source
+from traceprop_engine.sources.source_file import open_source
 
 TEXT = "a,b\n" + "".join(f"{i},{i}\n" for i in range(400_000))
 READERS = {
@@ -46,7 +47,21 @@ def remove(path):
     path.unlink()
 
 
-CHANGES = [append, replace, rewrite_in_place_with_the_old_time, truncate, remove]
+def replace_the_folder(path):
+    folder = path.parent
+    moved = folder.rename(folder.with_name(folder.name + "_old"))
+    folder.mkdir()
+    path.write_bytes((moved / path.name).read_bytes())
+
+
+CHANGES = [
+    append,
+    replace,
+    rewrite_in_place_with_the_old_time,
+    truncate,
+    remove,
+    replace_the_folder,
+]
 
 
 def made(tmp_path, kind):
@@ -114,6 +129,15 @@ def test_a_record_that_is_half_written_is_blamed_on_the_change(tmp_path):
     with pytest.raises(SourceChangedError, match="the file changed while it was read") as caught:
         scan_source(path, progress=at_first_call(write_half_a_record, path))
     assert "has 3 fields" in str(caught.value.__cause__)
+
+
+def test_a_digest_is_of_all_bytes_or_refused(tmp_path):
+    path = made(tmp_path, "csv")
+    n_bytes = path.stat().st_size
+    with open_source(path, chunk_bytes=1000) as file:
+        next(file.raw_chunks())
+        with pytest.raises(SourceChangedError, match=f"1000 bytes were read of {n_bytes}"):
+            file.sha256()
 
 
 def test_an_iteration_over_another_version_ends_with_an_error(tmp_path):

@@ -1,5 +1,6 @@
 """Reading a source in a stream: memory does not grow with the file."""
 
+import gzip
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import tracemalloc
 import pytest
 
 from traceprop_engine.errors import UnterminatedQuoteError
-from traceprop_engine.sources import scan_source
+from traceprop_engine.sources import read_records, scan_source
 
 MIB = 1 << 20
 MEASURE = """
@@ -57,6 +58,17 @@ def test_a_quote_that_is_never_closed_does_not_fill_the_memory(tmp_path):
             scan_source(path)
 
     assert peak_while(scan) < 32 * MIB
+
+
+def test_a_record_late_in_a_gzip_file_is_found_without_holding_the_rest(tmp_path):
+    path = tmp_path / "late.csv.gz"
+    lines = [b"%d,%s\n" % (i, b"x" * 2000) for i in range(20_000)]
+    path.write_bytes(gzip.compress(b"a,b\n" + b"".join(lines), compresslevel=1))
+    version = scan_source(path)
+    texts = []
+    peak = peak_while(lambda: texts.extend(read_records(version, [19_999, 3])))
+    assert [text.text.encode() + b"\n" for text in texts] == [lines[19_999], lines[3]]
+    assert peak < 16 * MIB
 
 
 @pytest.mark.slow

@@ -31,7 +31,6 @@ CHUNK_BYTES = 1 << 20
 """Bytes of text that are read, checked and scanned at a time."""
 
 _READ_AGAIN = "read it again when nothing writes to it any more"
-_CHANGED = "the file changed while it was read"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -150,11 +149,12 @@ class SourceFile:
         """Return the digest of the file, all of whose bytes were handed out.
 
         Raises:
-            SourceChangedError: The file changed, or had another length than when it was opened.
+            SourceChangedError: The file changed, or another number of bytes was read than it had.
         """
         self.check_unchanged()
         if self._hashed.n_read != self.n_bytes:
-            raise SourceChangedError(self.path, _CHANGED, _READ_AGAIN)
+            what = f"{self._hashed.n_read} bytes were read of {self.n_bytes}"
+            raise SourceChangedError(self.path, what, _READ_AGAIN)
         return self._hashed.digest.hexdigest()
 
     def raw_chunks(self) -> Iterator[bytes]:
@@ -203,8 +203,9 @@ class SourceFile:
         except OSError as error:
             what = "the file was removed while it was read"
             raise SourceChangedError(self.path, what, _READ_AGAIN) from cause or error
-        if not self.identity == at_path == FileIdentity.of(os.fstat(self._raw.fileno())):
-            raise SourceChangedError(self.path, _CHANGED, _READ_AGAIN) from cause
+        if at_path != self.identity:
+            what = "the file changed while it was read"
+            raise SourceChangedError(self.path, what, _READ_AGAIN) from cause
 
     def _report(self) -> None:
         if self._progress is not None:
