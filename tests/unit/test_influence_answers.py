@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.training_tables import generated_table
 from traceprop_engine import errors
-from traceprop_engine.attribution import InfluenceFunction, influence
+from traceprop_engine.attribution import InfluenceFunction, leave_one_out
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.training import train_linear, train_logistic, train_softmax
 
@@ -169,7 +169,7 @@ def test_small_blocks_of_training_rows_give_the_same_answer(family, monkeypatch)
     question = {"labels": LABELS[family], "target": "loss"}
     expected = whole.scores(QUERIES, **question).scores
     ranked = whole.top_k(QUERIES, 5, **question)
-    monkeypatch.setattr(influence, "_BLOCK_FLOATS", 50)
+    monkeypatch.setattr(leave_one_out, "_BLOCK_FLOATS", 50)
     blocked = InfluenceFunction.fit(RUNS[family])
     np.testing.assert_allclose(blocked.scores(QUERIES, **question).scores, expected, rtol=1e-10)
     for top, other in zip(ranked, blocked.top_k(QUERIES, 5, **question), strict=True):

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from traceprop_engine.attribution.removal import Removal, check_rows, remove_rows, without_rows
+from traceprop_engine.attribution.leave_one_out import corrected_slopes, refit_high, row_blocks
+from traceprop_engine.attribution.removal import Removal, check_rows, without_rows
 from traceprop_engine.attribution.scores import (
     AttributionScores,
     Direction,
@@ -16,7 +17,6 @@ from traceprop_engine.attribution.scores import (
 )
 from traceprop_engine.attribution.targets import QueryTarget, Target, resolve_target
 from traceprop_engine.errors import (
-    SeparableClassesError,
     SingularCurvatureError,
     TrainingRowError,
     UnconvergedRunError,
@@ -33,8 +33,6 @@ most the number of parameters, so in a large table few rows are above it.
 """
 MAX_REFITS = 200
 """Refits at most, the rows of highest leverage first: a bound on the time of `fit`."""
-_UNDETERMINED = 1e-9
-_BLOCK_FLOATS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +109,14 @@ class InfluenceFunction:
             factor = CurvatureFactor.of(hessian, run.objective.shift_directions())
         except NotPositiveDefiniteError as singular:
             raise SingularCurvatureError(singular.culprits(run.feature_names)) from singular
-        pushes, leverage = _corrected_pushes(run, factor)
+        pushes, leverage = corrected_slopes(run, factor)
         refits: dict[int, NDArray[np.float64]] = {}
         if not leave_one_out:
             pushes = run.objective.slopes(run.parameters)
         elif run.family != "linear":
-            refits, undetermined = _refit_high(run, leverage, refit_above, max_refits)
+            refits, undetermined = refit_high(
+                run, factor, leverage, refit_above=refit_above, max_refits=max_refits
+            )
             pushes[undetermined] = np.nan
         return cls(
             run=run,
@@ -177,7 +177,7 @@ class InfluenceFunction:
         """
         question = self._ask(features, labels, target, of_class)
         scores = np.empty((len(features), self.run.n_train))
-        for rows in _blocks(self.run.n_train, len(features) + 1):
+        for rows in row_blocks(self.run.n_train, len(features) + 1):
             scores[:, rows] = question.block(rows)
         return AttributionScores(scores, question.target.kind, question.target.unit, self.method)
 
@@ -199,7 +199,7 @@ class InfluenceFunction:
         check_k(k)
         question = self._ask(features, labels, target, of_class)
         best = [TopRows(np.empty(0, dtype=np.int64), np.empty(0))] * len(features)
-        for rows in _blocks(self.run.n_train, len(features) + 1):
+        for rows in row_blocks(self.run.n_train, len(features) + 1):
             block = question.block(rows)
             positions = np.arange(rows.start, rows.stop)
             best = [
@@ -292,51 +292,3 @@ def _question(
         without = target.values(linear_outputs(features, refit))
         refit_scores[:, column] = target.values(outputs) - without
     return _Question(influence, target, directions.transpose(0, 2, 1), refit_scores)
-
-
-def _corrected_pushes(
-    run: TrainingRun, factor: CurvatureFactor
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return every row's leverage-corrected slope, ``[n, n_outputs]``, and leverage, ``[n]``."""
-    slopes = run.objective.slopes(run.parameters)
-    leverage = np.empty(run.n_train)
-    pushes = np.full_like(slopes, np.nan)
-    for rows in _blocks(run.n_train, run.n_outputs * run.parameters.size):
-        features = run.features[rows]
-        responses = factor.output_responses(
-            features, run.n_outputs, fit_intercept=run.fit_intercept
-        )
-        curvature = run.objective.loss.curvature(linear_outputs(features, run.parameters))
-        feedback = curvature @ responses
-        leverage[rows] = np.linalg.eigvals(feedback).real.max(axis=1)
-        ok = np.flatnonzero(leverage[rows] < 1 - _UNDETERMINED)
-        solved = np.linalg.solve(np.eye(run.n_outputs) - feedback[ok], slopes[rows][ok, :, None])
-        pushes[rows.start + ok] = solved[:, :, 0]
-    return pushes, leverage
-
-
-def _refit_high(
-    run: TrainingRun, leverage: NDArray[np.float64], refit_above: float, max_refits: int
-) -> tuple[dict[int, NDArray[np.float64]], list[int]]:
-    """Refit without each row of high leverage; return the parameters by row, and the other rows.
-
-    The others are rows without which no model is determined: the only row of its class, or the one
-    row that keeps columns independent or classes inseparable.
-    """
-    counts = np.bincount(run.targets.astype(np.intp), minlength=len(run.classes))
-    alone = counts[run.targets.astype(np.intp)] == 1
-    refits: dict[int, NDArray[np.float64]] = {}
-    undetermined: list[int] = np.flatnonzero(alone).tolist()
-    high = np.flatnonzero((leverage > refit_above) & ~alone)
-    highest = high[np.argsort(-leverage[high], kind="stable")[:max_refits]]
-    for row in np.sort(highest).tolist():
-        try:
-            refits[row] = remove_rows(run, [row]).run.parameters
-        except (SingularCurvatureError, SeparableClassesError):
-            undetermined.append(row)
-    return refits, undetermined
-
-
-def _blocks(n_rows: int, floats_per_row: int) -> list[slice]:
-    size = max(1, _BLOCK_FLOATS // floats_per_row)
-    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]

@@ -73,7 +73,7 @@ class CurvatureFactor:
         scale = 1.0 / np.sqrt(diagonal)
         scaled = scale[:, None] * lifted * scale
         try:
-            lower = np.linalg.cholesky(scaled)
+            lower = np.asarray(np.linalg.cholesky(scaled), dtype=np.float64)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(_flattest(scaled)) from error
         if _reciprocal_condition(scaled, lower) < 4 * len(lower) * _EPSILON:
