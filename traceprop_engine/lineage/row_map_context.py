@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from traceprop_engine.lineage.row_map_arrays import (
     IntArray,
     Rows,
+    distinct,
     have_common,
     joined,
     owned,
@@ -148,4 +149,4 @@ def row_flags(rows: RowSet) -> NDArray[np.bool_]:
 
 def _members(boxes: Sequence[Box], chosen: NDArray[np.bool_]) -> Rows:
     found = [box.members.array() for box, taken in zip(boxes, chosen, strict=True) if taken]
-    return np.unique(joined(found))
+    return distinct(joined(found))

@@ -309,9 +309,14 @@ class Window(Direct):
 
     def forward(self, rows: Rows) -> Rows:
         """Return the output rows whose interval holds one of ``rows``."""
+        if rows.size == 1:
+            return np.flatnonzero((self.lo <= rows[0]) & (rows[0] < self.hi))
+        if self.n_in <= rows.size * _SEARCH_SHARE:
+            n_before = offsets_of(row_mask(rows, self.n_in)[: self.n_in].astype(np.int64))
+            return np.flatnonzero(n_before[self.lo] < n_before[self.hi])
         wanted = rows.astype(self.lo.dtype)
-        inside = np.searchsorted(wanted, self.lo) < np.searchsorted(wanted, self.hi)
-        return np.flatnonzero(inside)
+        first, last = (np.searchsorted(wanted, end) for end in (self.lo, self.hi))
+        return np.flatnonzero(first < last)
 
     def csr(self) -> tuple[Rows, IntArray]:
         """Return the intervals, written out."""
