@@ -47,7 +47,7 @@ class InfluenceFunction:
 
     For one output the correction is the familiar ``1 / (1 - h_i)`` with leverage ``h_i``; for
     softmax it is a small matrix for each row. A score is minus the change of the query's target to
-    first order. It is exact for linear models. Rows of high leverage are refitted exactly.
+    first order. For predictions of linear models it is exact. Rows of high leverage are refitted exactly.
 
     Attributes:
         run: The model and its training rows.
@@ -64,7 +64,7 @@ class InfluenceFunction:
 
     References:
         Koh and Liang, 2017. Understanding black-box predictions via influence functions. Equation
-        2. Pregibon, 1981. Logistic regression diagnostics. Section 4, for the leverage.
+        2. Pregibon, 1981. Logistic regression diagnostics. For the leverage correction.
     """
 
     run: TrainingRun
@@ -136,7 +136,7 @@ class InfluenceFunction:
         if not self.leave_one_out:
             return "influence function, first derivative in the row's weight"
         if self.run.family == "linear":
-            return "leave-one-out, exact"
+            return "leave-one-out, exact for predictions, to first order for losses"
         counts = f"{len(self.refitted)} rows refitted exactly, {len(self.rough)} only roughly right"
         return f"influence function, leverage-corrected; {counts}"
 
@@ -223,7 +223,8 @@ class InfluenceFunction:
             TrainingRowError: A row does not exist, or no model is determined by what remains.
 
         References:
-            Guo et al., 2020. Certified data removal from machine learning models. Equation 3.
+            Guo et al., 2020. Certified data removal from machine learning models. The Newton
+            update of their removal mechanism.
         """
         positions = check_rows(self.run, rows)
         after = without_rows(self.run, positions)

@@ -55,8 +55,8 @@ def remove_rows(
         TrainingStalledError: Rounding or the step limit ended the descent too early.
 
     References:
-        Guo et al., 2020. Certified data removal from machine learning models. Equation 3, repeated
-        until the residual vanishes.
+        Guo et al., 2020. Certified data removal from machine learning models. The Newton
+        update of their removal mechanism, repeated until the gradient vanishes.
     """
     positions = check_rows(run, rows)
     after = without_rows(run, positions).polish(progress=progress)

@@ -42,8 +42,8 @@ def area_under_roc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
         positive: ``[n]``, with at least one row of each kind.
 
     References:
-        Hanley and McNeil, 1982. The meaning and use of the area under a ROC curve. Equation 1, by
-        the rank sum of Mann and Whitney.
+        Hanley and McNeil, 1982. The meaning and use of the area under a ROC curve. By the rank
+        sum of Mann and Whitney, 1947.
 
     Example:
         >>> area_under_roc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))

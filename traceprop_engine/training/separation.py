@@ -41,7 +41,7 @@ def is_separable(
 
     References:
         Albert and Anderson, 1984. On the existence of maximum likelihood estimates in logistic
-        regression models. Konis, 2007, section 3 for the linear programme.
+        regression models. Konis, 2007, for the linear programme.
     """
     size = np.abs(features).max(axis=0)
     scaled = features / np.where(size > 0, size, 1.0)
