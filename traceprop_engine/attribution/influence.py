@@ -47,7 +47,7 @@ class InfluenceFunction:
 
     For one output the correction is the familiar ``1 / (1 - h_i)`` with leverage ``h_i``; for
     softmax it is a small matrix for each row. A score is minus the change of the query's target to
-    first order. For predictions of linear models it is exact. Rows of high leverage are refitted exactly.
+    first order; for predictions of linear models it is exact. Rows of high leverage are refitted.
 
     Attributes:
         run: The model and its training rows.
