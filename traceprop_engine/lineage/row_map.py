@@ -42,8 +42,17 @@ class RowMap:
     read-only, and it is exact: where an operation is not understood the map is ``unknown``, which
     has no rows to tell and ``is_known`` False.
 
+    A ``context`` map relates rows through a statistic, and may relate others directly beside it.
+    Composed with any known map it stays one: each output row that reaches the statistic, along
+    whatever path, depends on every input row that went into it. A ``factored`` map is made by
+    ``compose`` and ``union`` alone, where a map's pairs would be many times more than its rows.
+
     Laws: ``compose`` is associative, ``identity`` is neutral on both sides, and an output row is in
-    ``forward([i])`` exactly when ``i`` is in its ``backward``.
+    ``forward([i])`` exactly when ``i`` is in its ``backward``. Two maps are equal (``==``) when
+    they are the same object; `same_relation` compares what they say.
+
+    Attributes:
+        relation: The map as it is held; made by the constructors.
 
     Example:
         >>> kept = RowMap.select([0, 2, 5], n_in=6)
@@ -260,7 +269,9 @@ class RowMap:
             RowMapError: The maps have different numbers of rows.
         """
         if (self.n_out, self.n_in) != (other.n_out, other.n_in):
-            raise RowMapError(f"{self} and {other} relate different tables", "unite maps of one op")
+            raise RowMapError(
+                f"{self} and {other} relate different tables", "unite maps of the same two tables"
+            )
         return RowMap(united(self.relation, other.relation))
 
     def covered(self) -> NDArray[np.bool_]:
@@ -275,7 +286,8 @@ class RowMap:
         """Return the related output and input rows, sorted; none when the map is unknown.
 
         Raises:
-            RowMapError: The map is a context map, whose pairs are never written out.
+            RowMapError: The map is a context map, whose pairs are never written out, or a window or
+                factored map of more pairs than fit in memory.
         """
         if isinstance(self.relation, Context):
             raise RowMapError(
@@ -291,7 +303,10 @@ class RowMap:
     def same_relation(self, other: "RowMap") -> bool:
         """Say whether two maps relate the same rows in the same way, however they are held.
 
-        A dependency through a statistic is not the same as a direct one.
+        A dependency through a statistic is not the same as a direct one. It writes out the pairs.
+
+        Raises:
+            RowMapError: A map has more pairs than fit in memory.
         """
         if (self.n_out, self.n_in, self.is_known) != (other.n_out, other.n_in, other.is_known):
             return False
@@ -302,7 +317,11 @@ class RowMap:
     def to_parts(self) -> tuple[RowMapKind, dict[str, int], dict[str, IntArray]]:
         """Return kind, numbers and columns of equal length, from which `from_parts` makes the map.
 
-        Segments come back as the simple kind they flatten to, with the same relation.
+        The relation is the same, the kind may be another: segments, and whatever is factored but
+        has few pairs, are written as the simple kind they flatten to. ``select`` and ``gather``
+        have the column ``in_row``, ``groups`` ``out_row``, ``window`` ``lo`` and ``hi``, ``many``
+        ``out_row`` and ``in_row``, ``range`` the numbers ``start`` and ``step``. ``context`` and
+        ``factored`` are written as a tree, with the columns ``node``, ``first`` and ``second``.
         """
         return parts_of(self.relation)
 
