@@ -12,9 +12,10 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -25,8 +26,10 @@ from traceprop_engine.errors import StoreBusyError, StoreIndexError, StoreWriteE
 STORAGE_VERSION = "v1.5.0"
 """The file format, which DuckDB 1.5 and later can open."""
 
+T = TypeVar("T")
+
 _PAUSE_SECONDS = 0.02
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 
 
 class IndexFile:
@@ -52,24 +55,14 @@ class IndexFile:
         Raises:
             StoreBusyError: Another process held it for longer.
             StoreIndexError: The file is not a database that DuckDB can read.
-            StoreWriteError: The file cannot be made or opened for writing.
-            OSError: The lock cannot be opened.
+            StoreWriteError: The file or its lock cannot be made or opened for writing.
         """
-        started = time.monotonic()
         foreign_wait = wait_seconds if foreign_wait_seconds is None else foreign_wait_seconds
-        while True:
-            with self.locked(max(0.0, started + wait_seconds - time.monotonic())):
-                connection, holder = self._connect()
-                if connection is not None:
-                    try:
-                        yield connection
-                    finally:
-                        connection.close()
-                    return
-            waited = time.monotonic() - started
-            if waited >= min(wait_seconds, foreign_wait):
-                raise StoreBusyError(self.path, holder, waited)
-            time.sleep(_PAUSE_SECONDS * (1 + random.random()))  # noqa: S311  (spreads retries)
+        with self._in_turn(self._connect, wait_seconds, foreign_wait) as connection:
+            try:
+                yield connection
+            finally:
+                connection.close()
 
     @contextmanager
     def replaced(self, wait_seconds: float) -> Generator[duckdb.DuckDBPyConnection]:
@@ -77,12 +70,30 @@ class IndexFile:
 
         Raises:
             StoreBusyError: Another process held the old one for longer.
+            StoreWriteError: The new one cannot be written.
         """
-        with self.locked(wait_seconds), self.new_file() as made:
-            self._refuse_foreign_holder()
+        in_turn = self._in_turn(self._let_go, wait_seconds, wait_seconds)
+        with in_turn, self.new_file() as made:
             with duckdb.connect(str(made)) as connection:
                 yield connection
             self.put_in_place(made)
+
+    @contextmanager
+    def _in_turn(
+        self, attempt: Callable[[], T | str], wait_seconds: float, foreign_wait_seconds: float
+    ) -> Generator[T]:
+        """Lend what ``attempt`` gives inside the lock, once it gives no name of a holder."""
+        started = time.monotonic()
+        while True:
+            with self.locked(max(0.0, started + wait_seconds - time.monotonic())):
+                result = attempt()
+                if not isinstance(result, str):
+                    yield result
+                    return
+            waited = time.monotonic() - started
+            if waited >= min(wait_seconds, foreign_wait_seconds):
+                raise StoreBusyError(self.path, result, waited)
+            time.sleep(_PAUSE_SECONDS * (1 + random.random()))  # noqa: S311  (spreads retries)
 
     @contextmanager
     def locked(self, wait_seconds: float) -> Generator[None]:
@@ -90,38 +101,46 @@ class IndexFile:
 
         Raises:
             StoreBusyError: Another process held it for longer.
+            StoreWriteError: The lock cannot be made or opened.
         """
         lock = FileLock(self._lock_path, timeout=wait_seconds)
         try:
             lock.acquire(poll_interval=_PAUSE_SECONDS)
         except Timeout as error:
             raise StoreBusyError(self.path, self._lock_holder(), wait_seconds) from error
+        except OSError as error:
+            raise StoreWriteError(self._lock_path, error.strerror or str(error)) from error
         try:
             yield
         finally:
             lock.release()
 
-    def _connect(self) -> tuple[duckdb.DuckDBPyConnection | None, str]:
+    def _connect(self) -> duckdb.DuckDBPyConnection | str:
+        """Return a connection, or who holds the file."""
         try:
             if not self.path.exists():
                 self._create()
-            return duckdb.connect(str(self.path)), ""
+            return duckdb.connect(str(self.path))
+        except OSError as error:
+            raise StoreWriteError(self.path, error.strerror or str(error)) from error
         except duckdb.ConnectionException:
-            return None, f"another connection of this process, {os.getpid()}"
+            return f"another connection of this process, {os.getpid()}"
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
                 raise refusal(self.path, error) from error
             found = re.search(r"held in (.*) \(PID (\d+)\)", str(error))
-            return None, f"process {found[2]} ({found[1]})" if found else "another process"
+            return f"process {found[2]} ({found[1]})" if found else "another process"
 
-    def _refuse_foreign_holder(self) -> None:
+    def _let_go(self) -> str | None:
+        """Return who holds the file, if anybody; what is in it does not matter."""
         try:
-            connection, holder = self._connect()
+            connection = self._connect()
         except StoreIndexError:
-            return  # it is about to be replaced
-        if connection is None:
-            raise StoreBusyError(self.path, holder, 0.0)
+            return None
+        if isinstance(connection, str):
+            return connection
         connection.close()
+        return None
 
     def _create(self) -> None:
         with self.new_file() as made:
@@ -129,17 +148,27 @@ class IndexFile:
 
     @contextmanager
     def new_file(self) -> Generator[Path]:
-        """Make an empty database file, and remove it at the end unless it was put in place."""
+        """Make an empty database file, and remove it at the end unless it was put in place.
+
+        Raises:
+            StoreWriteError: The disk is full or not writable.
+        """
         made = self._staging / f"{uuid.uuid4().hex}.duckdb"
+        try:
+            self._make(made)
+            yield made
+        finally:
+            made.unlink(missing_ok=True)
+            _wal(made).unlink(missing_ok=True)
+
+    def _make(self, made: Path) -> None:
         literal = str(made).replace("'", "''")
         try:
             with duckdb.connect() as memory:
                 memory.execute(f"attach '{literal}' as made (storage_version '{STORAGE_VERSION}')")
                 memory.execute("detach made")
-            yield made
-        finally:
-            made.unlink(missing_ok=True)
-            _wal(made).unlink(missing_ok=True)
+        except duckdb.Error as error:
+            raise refusal(self.path, error) from error
 
     def put_in_place(self, made: Path) -> None:
         """Let the closed database ``made`` be the index; the lock is held.

@@ -250,11 +250,15 @@ class Store:
 
         Raises:
             StoreBusyError: The index was busy for all of ``wait_seconds``.
-            StoreCorruptError: A commit is damaged.
+            StoreCorruptError: A commit is damaged; the old index is left.
+            StoreWriteError: The file system refused; the old index is left.
         """
-        with self._index_file.replaced(wait_seconds) as connection:
-            report = self._ingest(connection)
-            self._links.keep_only(Index(connection, self._schema, self._log, self._links).links())
+        try:
+            with self._index_file.replaced(wait_seconds) as connection:
+                report = self._ingest(connection)
+                self._links.keep_only(self._index(connection).links())
+        except OSError as error:
+            raise StoreWriteError(self.directory, error.strerror or str(error)) from error
         return report
 
     def verify(self, *, wait_seconds: float = 30.0) -> VerificationReport:
@@ -344,20 +348,25 @@ class Store:
     def _ingest_after(self, number: int) -> None:
         try:
             report = self.ingest()
-        except (TracepropError, OSError) as error:
+        except TracepropError as error:
             _logger.warning("Commit %d is recorded; the index is behind it: %s", number, error)
             return
         for set_aside in report.set_aside if report else ():
             if set_aside.commit_no == number:
                 raise StoreConflictError(number, set_aside.reason)
 
+    def _index(self, connection: duckdb.DuckDBPyConnection) -> Index:
+        return Index(connection, self._schema, self._log, self._links)
+
     def _ingest(self, connection: duckdb.DuckDBPyConnection) -> IngestReport:
-        index = Index(connection, self._schema, self._log, self._links)
+        index = self._index(connection)
         try:
             index.prepare(self.directory)
             report = index.ingest()
         except duckdb.Error as error:
             raise refusal(self._index_file.path, error) from error
+        except OSError as error:
+            raise StoreWriteError(self.directory, error.strerror or str(error)) from error
         for set_aside in report.set_aside:
             _logger.warning("Commit %d is set aside: %s", set_aside.commit_no, set_aside.reason)
         return report
@@ -372,7 +381,7 @@ class Store:
                 )
                 self._ingest(connection)
                 self._shadow.close_if_idle()
-            except (StoreBusyError, StoreWriteError, OSError) as error:
+            except (StoreBusyError, StoreWriteError) as error:
                 _logger.info("Reading from memory: %s", error)
                 stack.close()
                 connection = stack.enter_context(self._shadow.up_to_date())

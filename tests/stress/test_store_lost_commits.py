@@ -1,0 +1,160 @@
+"""DuckDB 2.0.0 reads the header of a file before it locks it, and can lose a commit that way.
+
+Two processes that open one file at the same moment: the first commits between the second's look at
+the header and its lock; the second then writes over what it never saw. `strace` makes the moment
+last. The same happens to this store's processes here, and must not lose anything.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from traceprop_engine.store import Store
+
+pytestmark = pytest.mark.stress
+
+DELAY_SECONDS = 3
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+PLAIN = """
+import sys, time, duckdb
+sys.stdin.readline()
+for _ in range(100):
+    try:
+        connection = duckdb.connect(sys.argv[1])
+        break
+    except duckdb.IOException:
+        time.sleep(0.05)
+connection.execute("insert into e values (?)", [sys.argv[2]])
+connection.close()
+"""
+
+INGEST = """
+import contextlib, sys
+from traceprop_engine.store import Store
+from traceprop_engine.store.access import IndexFile
+if sys.argv[2] == "without lock":
+    IndexFile.locked = lambda self, wait_seconds: contextlib.nullcontext()
+ingest = Store.ingest
+def ingest_and_tell(store, **options):
+    report = ingest(store, **options)
+    print(*(report.commit_numbers if report else ()), flush=True)
+    return report
+Store.ingest = ingest_and_tell
+store = Store.open(sys.argv[1])
+sys.stdin.readline()
+store.commit({"op": [{"dataset_version_id": sys.argv[3], "ordinal": 0}]})
+store.ingest(blocking=True)
+"""
+
+
+def start(program, *arguments, late_lock_on=None):
+    """Start ``program``, which waits to be told; its first lock on ``late_lock_on`` comes late."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    if late_lock_on is not None:
+        delay = f"fcntl:delay_enter={DELAY_SECONDS * 1_000_000}:when=1"
+        tracing = ["-qq", "-f", "-o", os.devnull, "-P", str(late_lock_on), "-e", "trace=fcntl"]
+        command = ["strace", *tracing, "-e", f"inject={delay}", *command]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+
+def has_open(tracer, path):
+    """Return whether the process that ``tracer`` runs has the file ``path`` open."""
+    for child in Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split():
+        for descriptor in Path(f"/proc/{child}/fd").iterdir():
+            try:
+                if descriptor.readlink() == path:
+                    return True
+            except FileNotFoundError:  # closed in the meantime
+                continue
+    return False
+
+
+def run_both(late, early, path):
+    """Let one process open ``path``, and another while the first waits; return what they say."""
+    late.stdin.write("go\n")
+    late.stdin.flush()
+    while not has_open(late, path):
+        assert late.poll() is None
+        time.sleep(0.002)
+    said = [process.communicate("go\n", timeout=60)[0] for process in (early, late)]
+    assert (late.returncode, early.returncode) == (0, 0)
+    return " ".join(said).split()
+
+
+@needs_strace
+def test_the_reproduction_loses_a_commit_of_duckdb_2_0_0_without_our_lock(tmp_path):
+    path = tmp_path / "plain.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table e (who text)")
+    early = start(PLAIN, path, "early")
+    run_both(start(PLAIN, path, "late", late_lock_on=path), early, path)
+    with duckdb.connect(str(path)) as connection:
+        found = {who for (who,) in connection.execute("select who from e").fetchall()}
+    lost = {"late"} if duckdb.__version__ == "2.0.0" else {"late", "early"}
+    assert found == lost
+
+
+@needs_strace
+@pytest.mark.parametrize("lock", ["with lock", "without lock"])
+def test_the_reproduction_loses_nothing_of_the_store(tmp_path, lock):
+    store = Store.create(tmp_path / "store")
+    store.ingest(blocking=True)
+    index = store.directory / "traceprop.duckdb"
+    early = start(INGEST, store.directory, lock, "early")
+    late = start(INGEST, store.directory, lock, "late", late_lock_on=index)
+    taken_over = run_both(late, early, index)
+    if lock == "with lock":
+        assert sorted(taken_over) == ["1", "2"]
+    elif duckdb.__version__ == "2.0.0":  # the index did lose one, and the log gave it back
+        assert len(taken_over) > 2
+    found = store.query("select dataset_version_id from op order by 1")
+    assert found["dataset_version_id"].to_pylist() == ["early", "late"]
+    assert store.verify().problems == ()
+
+
+EAGER = """
+import sys
+from traceprop_engine.store import Store
+store = Store.open(sys.argv[1])
+for n in range(int(sys.argv[3])):
+    store.commit({"op": [{"dataset_version_id": sys.argv[2], "ordinal": n}]})
+    store.ingest(blocking=True, wait_seconds=300)
+    print(sys.argv[2], n, flush=True)
+"""
+
+
+def open_all_at_once(tmp_path, n_workers, n_commits):
+    store = Store.create(tmp_path / "store")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", EAGER, str(store.directory), f"w{worker}", str(n_commits)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for worker in range(n_workers)
+    ]
+    acknowledged = [line for worker in workers for line in worker.communicate()[0].splitlines()]
+    assert [worker.returncode for worker in workers] == [0] * n_workers
+    assert len(acknowledged) == n_workers * n_commits
+    assert store.ingest(blocking=True).commit_numbers == ()
+    with duckdb.connect(str(store.directory / "traceprop.duckdb")) as connection:
+        rows = connection.execute("select dataset_version_id, ordinal from op").fetchall()
+    assert sorted(f"{worker} {n}" for worker, n in rows) == sorted(acknowledged)
+
+
+def test_twelve_processes_that_all_open_the_index_lose_no_transaction(tmp_path):
+    open_all_at_once(tmp_path, n_workers=12, n_commits=6)
+
+
+@pytest.mark.slow
+def test_thirty_two_processes_that_all_open_the_index_lose_no_transaction(tmp_path):
+    open_all_at_once(tmp_path, n_workers=32, n_commits=20)
