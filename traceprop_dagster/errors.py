@@ -32,3 +32,13 @@ class DemoFailedError(TracepropError):
 
     def __init__(self, step: str, message: str) -> None:
         super().__init__(f"The demo stopped at '{step}': {message}")
+
+
+class UnknownCodeError(TracepropError):
+    """A column of the demo's files holds a code that the pipeline has no column for."""
+
+    def __init__(self, column: str, codes: Sequence[str], known: Sequence[str]) -> None:
+        super().__init__(
+            f"Column '{column}' holds {', '.join(map(repr, codes))}; "
+            f"the pipeline knows {', '.join(known)}."
+        )
