@@ -76,6 +76,7 @@ class IndexFile:
         with in_turn, self.new_file() as made:
             with duckdb.connect(str(made)) as connection:
                 yield connection
+                self._flush(connection)
             self.put_in_place(made)
 
     @contextmanager
@@ -167,6 +168,13 @@ class IndexFile:
             with duckdb.connect() as memory:
                 memory.execute(f"attach '{literal}' as made (storage_version '{STORAGE_VERSION}')")
                 memory.execute("detach made")
+        except duckdb.Error as error:
+            raise refusal(self.path, error) from error
+
+    def _flush(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Write the log of ``connection`` into its file, which closing does not if it cannot."""
+        try:
+            connection.execute("checkpoint")
         except duckdb.Error as error:
             raise refusal(self.path, error) from error
 
