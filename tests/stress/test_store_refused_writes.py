@@ -113,14 +113,14 @@ def fill(path):
 def test_a_full_disk_loses_nothing_and_goes_on_when_there_is_room_again(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    with mounted(["-t", "tmpfs", "-o", "size=14m", "tmpfs"], at=disk):
+    with mounted(["-t", "tmpfs", "-o", "size=40m", "tmpfs"], at=disk):
         fill_and_make_room(disk)
 
 
 def fill_and_make_room(disk):
     store = Store.create(disk / "store")
     store.commit({"op": [op(0)]})
-    (disk / "ballast").write_bytes(bytes(6_000_000))
+    (disk / "ballast").write_bytes(bytes(32_000_000))
     n_commits = 1 + commit_until_refused(store)
     assert n_commits > 10
     with pytest.raises(OSError, match="No space left"):
