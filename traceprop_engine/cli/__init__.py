@@ -1,0 +1,5 @@
+"""The command `traceprop`."""
+
+from traceprop_engine.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,134 @@
+"""The command `traceprop`: finds its subcommands, and turns errors into one line and a code.
+
+Exit codes: 0, all is well; 1, the answer is bad news, such as a damaged store; 2, the question
+could not be answered, and standard error says why in one line.
+
+A subcommand is imported when it is called, or listed in the help, and not before. Those of other
+packages come from the entry points of the group ``traceprop.commands``.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import click
+
+from traceprop_engine.cli.text import first_line
+from traceprop_engine.errors import CommandLoadError, TracepropError
+
+GROUP = "traceprop.commands"
+"""The group of entry points under which other packages offer subcommands."""
+
+_OWN = {
+    "explain": "traceprop_engine.cli.explain_command:explain",
+    "trace": "traceprop_engine.cli.trace_command:trace",
+    "affected": "traceprop_engine.cli.affected_command:affected",
+    "serve": "traceprop_engine.cli.serve_command:serve",
+    "store": "traceprop_engine.cli.store_commands:store",
+    "doctor": "traceprop_engine.cli.doctor_command:doctor",
+}
+# What importing the module of somebody else may end in.
+_LOAD_FAILURES = (
+    ImportError,
+    SyntaxError,
+    AttributeError,
+    NameError,
+    TypeError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    OSError,
+    TracepropError,
+)
+
+
+class Commands(click.Group):
+    """Subcommands by name, loaded one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """Return the names of all subcommands: our own first, then those of other packages."""
+        return list(_declared())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a subcommand, loaded; one that cannot be loaded says so when it is called."""
+        declared = _declared().get(cmd_name)
+        return None if declared is None else _load(declared)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 (click's signature)
+        windows_expand_args: bool = True,  # noqa: FBT001, FBT002
+        **extra: Any,
+    ) -> Any:
+        """Run the command line; in standalone mode leave the process with its exit code."""
+        given = (args, prog_name, complete_var)
+        if not standalone_mode:
+            return super().main(
+                *given, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
+            )
+        try:
+            code = super().main(
+                *given, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
+            )
+        except click.exceptions.Abort:
+            sys.exit(130)
+        except (click.ClickException, TracepropError) as error:
+            click.echo(f"traceprop: error: {_message(error)}", err=True)
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _message(error: click.ClickException | TracepropError) -> str:
+    if isinstance(error, TracepropError):
+        return " ".join(str(error).split())
+    help_of = getattr(getattr(error, "ctx", None), "command_path", None)
+    hint = f" See `{help_of} --help`." if help_of else ""
+    return " ".join(error.format_message().split()) + hint
+
+
+def _declared() -> dict[str, EntryPoint]:
+    own = {name: EntryPoint(name, value, GROUP) for name, value in _OWN.items()}
+    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    return own | {entry.name: entry for entry in found if entry.name not in own}
+
+
+def _load(declared: EntryPoint) -> click.Command:
+    if declared.name in _OWN:
+        return declared.load()
+    try:
+        command = declared.load()
+    except _LOAD_FAILURES as error:
+        return _broken(declared, f"{type(error).__name__}: {first_line(str(error))}")
+    if not isinstance(command, click.Command):
+        return _broken(declared, f"{declared.value} is no click command")
+    return command
+
+
+def _broken(declared: EntryPoint, reason: str) -> click.Command:
+    def refuse() -> None:
+        raise CommandLoadError(declared.name, reason)
+
+    return click.Command(
+        declared.name,
+        callback=refuse,
+        short_help=f"(cannot be loaded: {reason})",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="traceprop-dagster", prog_name="traceprop")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Say which rows of which source files made a prediction, and what they reached."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -1,0 +1,124 @@
+"""Rows of a recorded source, chosen as a person would: by line, by number, or by a condition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from traceprop_engine.errors import (
+    NoMatchingRowError,
+    SourceChangedError,
+    SourceLineError,
+    SourceVersionAmbiguousError,
+    SourceVersionNotFoundError,
+)
+from traceprop_engine.recording import load_source
+from traceprop_engine.row_predicate import rows_where
+from traceprop_engine.sources import SourceVersion, read_records, read_source
+from traceprop_engine.store import Store
+
+
+@dataclass(frozen=True)
+class ChosenSource:
+    """A version of a source, and the other versions that it was chosen among."""
+
+    version: SourceVersion
+    others: tuple[str, ...]
+
+
+def find_source(store: Store, source: str, version: str | None = None) -> ChosenSource:
+    """Return a recorded version of a source; the one that was used last if none is asked for.
+
+    Args:
+        store: Where to look.
+        source: Name of the source, its file name or path, or the identifier of a version.
+        version: The first digits of the SHA-256 of the version, at least one.
+
+    Raises:
+        SourceVersionNotFoundError: There is none.
+        SourceVersionAmbiguousError: The name stands for several sources, or ``version`` for
+            several versions.
+    """
+    found = [facts for facts in _recorded(store) if _is_named(facts, source)]
+    if not found:
+        names = sorted({facts["name"] for facts in _recorded(store)})
+        raise SourceVersionNotFoundError(source, None, names)
+    paths = sorted({facts["uri"] for facts in found})
+    if len(paths) > 1:
+        raise SourceVersionAmbiguousError(source, paths, "give the path")
+    chosen = found if version is None else [f for f in found if f["sha256"].startswith(version)]
+    digests = list(dict.fromkeys(facts["sha256"][:12] for facts in chosen))
+    if version is not None and not chosen:
+        known = list(dict.fromkeys(facts["sha256"][:12] for facts in found))
+        raise SourceVersionNotFoundError(source, version, known)
+    if version is not None and len(digests) > 1:
+        raise SourceVersionAmbiguousError(version, digests, "give more digits")
+    first = chosen[0]["source_version_id"]
+    others = tuple(f["sha256"] for f in found if f["source_version_id"] != first)
+    return ChosenSource(load_source(store, first), others)
+
+
+def _recorded(store: Store) -> list[dict[str, str]]:
+    """Return all source versions, the one that a dataset was made from last first."""
+    return store.query(
+        """
+        SELECT source_version_id, s.name, s.uri, s.sha256
+        FROM source_version s LEFT JOIN row_map m ON m.input_id = s.source_version_id
+        GROUP BY ALL
+        ORDER BY max(greatest(s.commit_no, coalesce(m.commit_no, 0))) DESC, source_version_id
+        """
+    ).to_pylist()
+
+
+def _is_named(facts: dict[str, str], source: str) -> bool:
+    path = PurePath(facts["uri"])
+    return source in {
+        facts["name"],
+        facts["source_version_id"],
+        facts["uri"],
+        path.name,
+    } or (len(PurePath(source).parts) > 1 and path.match(source))
+
+
+def row_of_line(version: SourceVersion, line: int) -> int:
+    """Return the number of the record that stands on a line, counted from 1, of a text file.
+
+    Raises:
+        SourceLineError: No record stands there, or the file has no lines.
+        SourceChangedError: Whether one does depends on the text, and the file has changed.
+    """
+    if version.index is None:
+        raise SourceLineError(version.uri, line, "a Parquet file has no lines")
+    starts = version.index.line_numbers
+    row = int(np.searchsorted(starts, line, side="right")) - 1
+    if row < 0:
+        raise SourceLineError(version.uri, line, "it comes before the first record")
+    if starts[row] != line:
+        (record,) = read_records(version, [row])
+        if line > starts[row] + record.text.count("\n"):
+            raise SourceLineError(version.uri, line, "no record stands there")
+    return row
+
+
+def rows_matching(version: SourceVersion, predicate: str) -> Sequence[int]:
+    """Return the numbers of the records for which a condition holds; the file is read again.
+
+    Raises:
+        NoMatchingRowError: It holds for none.
+        RowPredicateError: It is no condition over the columns.
+        SourceChangedError: The file is not this version any more.
+    """
+    options = {"name": version.name, "format": version.format}
+    if version.encoding is not None:
+        options["encoding"] = version.encoding
+    if version.delimiter is not None:
+        options["delimiter"] = version.delimiter
+    now, frame = read_source(version.uri, **options)
+    if now.sha256 != version.sha256:
+        way_out = "choose rows by --row or --line, or a version with --version"
+        raise SourceChangedError(Path(version.uri), "the file has other bytes now", way_out)
+    rows = rows_where(frame, predicate)
+    if not len(rows):
+        raise NoMatchingRowError(version.uri, predicate)
+    return [int(row) for row in rows]
