@@ -1,6 +1,7 @@
 """Errors of the Dagster side; see `traceprop_engine.errors` for the family."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from traceprop_engine.errors import TracepropError
 
@@ -42,3 +43,20 @@ class UnknownCodeError(TracepropError):
             f"Column '{column}' holds {', '.join(map(repr, codes))}; "
             f"the pipeline knows {', '.join(known)}."
         )
+
+
+class MissingExtraError(TracepropError):
+    """A package that an extra brings is not installed."""
+
+    def __init__(self, package: str, extra: str, otherwise: str) -> None:
+        super().__init__(
+            f"The package '{package}' is not installed; "
+            f'pip install "traceprop-dagster[{extra}]", {otherwise}.'
+        )
+
+
+class DemoDataError(TracepropError):
+    """The folder of the demo's data holds something else."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(f"{folder} cannot take the demo's files: {reason}; choose another --dir.")
