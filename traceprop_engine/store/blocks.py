@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -162,11 +163,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _encoded(table: pa.Table, encoding: Encoding) -> memoryview:
     """Return ``table`` as the bytes of a Parquet file, the same for the same table."""
-    differences = [
-        field.name
-        for field in table.schema
-        if encoding == "delta" and pa.types.is_integer(field.type)
-    ]
+    differences = _whole_numbers(table.schema) if encoding == "delta" else []
     others = [name for name in table.column_names if name not in differences]
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -175,5 +172,22 @@ def _encoded(table: pa.Table, encoding: Encoding) -> memoryview:
         compression="zstd",
         use_dictionary=others if differences else True,
         column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
+        use_compliant_nested_type=False,  # or the items of lists come back under another name
     )
     return memoryview(sink.getvalue())
+
+
+def _whole_numbers(schema: pa.Schema) -> list[str]:
+    """Return the columns of whole numbers that Parquet can tell from others by their name.
+
+    It names the parts of a nested column with dots, and knows no two columns of one name apart.
+    """
+    n_of_name = Counter(schema.names)
+    nested = tuple(f"{field.name}." for field in schema if pa.types.is_nested(field.type))
+    return [
+        field.name
+        for field in schema
+        if pa.types.is_integer(field.type)
+        and n_of_name[field.name] == 1
+        and not field.name.startswith(nested)
+    ]
