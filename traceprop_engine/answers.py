@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from traceprop_engine.errors import SourceRowError
 from traceprop_engine.explanation import (
@@ -16,6 +17,7 @@ from traceprop_engine.explanation import (
     describe_context,
     describe_step,
 )
+from traceprop_engine.recording import DatasetVersion, load_frame, load_training_run
 from traceprop_engine.sources import SourceVersion
 from traceprop_engine.store import Store
 from traceprop_engine.tracing import (
@@ -111,6 +113,7 @@ def reach_of(store: Store, source: SourceVersion, rows: Sequence[int]) -> Reach:
     Raises:
         SourceRowError: A row number is outside the source version.
     """
+    lines = source_lines(store, source, rows)
     affected = affected_by(store, source.source_version_id, rows)
     reached = _reached_versions(store, affected)
     newest: dict[tuple[str, str], ReachedVersion] = {}
@@ -118,7 +121,7 @@ def reach_of(store: Store, source: SourceVersion, rows: Sequence[int]) -> Reach:
         newest[version.dataset, version.partition_key] = version
     first = {version.dataset_version_id for version in newest.values()}
     return Reach(
-        lines=source_lines(store, source, rows),
+        lines=lines,
         newest=tuple(v for v in reached if v.dataset_version_id in first),
         older=tuple(v for v in reached if v.dataset_version_id not in first),
         statistics=tuple(dict.fromkeys(map(describe_context, affected.context))),
@@ -143,6 +146,19 @@ def source_lines(
     lines = SourceLines(store)
     lines.load([[named]])
     return lines.of([named])
+
+
+def table_of(store: Store, version: DatasetVersion) -> pd.DataFrame:
+    """Return the rows of a dataset version as a table; for a model its training rows.
+
+    The training rows have the label first, then the features as the model saw them.
+    """
+    if not version.is_training_run:
+        return load_frame(store, version)
+    run = load_training_run(store, version.id).run
+    frame = pd.DataFrame(run.features, columns=list(run.feature_names))
+    frame.insert(0, run.label, run.labels, allow_duplicates=True)
+    return frame
 
 
 def _statistics(trace: Trace) -> tuple[str, ...]:

@@ -563,3 +563,34 @@ class NumberSizeError(TracepropError):
             f"Column {column!r} holds numbers as {'large' if size > 1 else 'small'} as {size:.3g}, "
             "whose squares a float cannot hold; give it in another unit."
         )
+
+
+class PandasInternalsError(TracepropError):
+    """A release of pandas whose internals are not those that capture watches."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(
+            f"This release of pandas has no {missing}, so rows cannot be followed through it; "
+            "install pandas>=3.0,<3.2, or declare the rows of a result with `record`."
+        )
+
+
+class CaptureError(TracepropError):
+    """A capture session was used in a way that it cannot follow."""
+
+    def __init__(self, reason: str, way_out: str) -> None:
+        super().__init__(f"{reason}; {way_out}.")
+
+
+class LineageContradictionError(TracepropError):
+    """The values of a result contradict the row map that was captured for it."""
+
+    def __init__(self, column: str, input_name: str, row: int, claimed: int, found: int) -> None:
+        super().__init__(
+            f"Column {column!r} contradicts the row map of input {input_name!r}: output row {row} "
+            f"is mapped to input row {claimed}, but its value is that of input row {found}. Values "
+            "were moved under a fixed index; move whole rows (sort_values, sample, shift), give "
+            "the moved column another name, or declare the rows with `record`."
+        )
+        self.column = column
+        self.input_name = input_name

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import dagster as dg
@@ -124,7 +125,8 @@ def _instance(home: Path) -> Generator[dg.DagsterInstance]:
         yield instance
 
 
-def _innermost(error: dg.SerializableErrorInfo) -> str:
+def _innermost(error: Any) -> str:
+    """Return the message of the error that caused all others, without its class."""
     while error.cause is not None:
         error = error.cause
-    return error.message.strip().splitlines()[0]
+    return str(error.message).strip().splitlines()[0].partition(": ")[2]

@@ -63,8 +63,9 @@ def write_demo_data(folder: Path, dataset: DatasetName) -> DemoData:
             return data
     elif any(path.exists() for path in paths.values()):
         raise DemoDataError(folder, "it holds files of these names that the demo did not write")
+    frames = _frames(dataset)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in _frames(dataset).items():
+    for name, frame in frames.items():
         if not paths[name].exists():
             _write(frame, paths[name])
     facts = {

@@ -8,8 +8,7 @@ packages come from the entry points of the group ``traceprop.commands``.
 """
 
 import sys
-from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ import click
 from traceprop_engine.cli.text import first_line
 from traceprop_engine.errors import CommandLoadError, TracepropError
 
+DISTRIBUTION = "traceprop-dagster"
 GROUP = "traceprop.commands"
 """The group of entry points under which other packages offer subcommands."""
 
@@ -28,6 +28,8 @@ _OWN = {
     "store": "traceprop_engine.cli.store_commands:store",
     "doctor": "traceprop_engine.cli.doctor_command:doctor",
 }
+_UNANSWERED = 2
+_INTERRUPTED = 130
 # What importing the module of somebody else may end in.
 _LOAD_FAILURES = (
     ImportError,
@@ -55,35 +57,22 @@ class Commands(click.Group):
         declared = _declared().get(cmd_name)
         return None if declared is None else _load(declared)
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,  # noqa: FBT001, FBT002 (click's signature)
-        windows_expand_args: bool = True,  # noqa: FBT001, FBT002
-        **extra: Any,
-    ) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line; in standalone mode leave the process with its exit code."""
-        given = (args, prog_name, complete_var)
         if not standalone_mode:
-            return super().main(
-                *given, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
-            )
+            return super().main(*args, standalone_mode=False, **extra)
         try:
-            code = super().main(
-                *given, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
-            )
+            code = super().main(*args, standalone_mode=False, **extra)
         except click.exceptions.Abort:
-            sys.exit(130)
-        except (click.ClickException, TracepropError) as error:
+            sys.exit(_INTERRUPTED)
+        except (click.ClickException, TracepropError, OSError) as error:
             click.echo(f"traceprop: error: {_message(error)}", err=True)
-            sys.exit(2)
+            sys.exit(_UNANSWERED)
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _message(error: click.ClickException | TracepropError) -> str:
-    if isinstance(error, TracepropError):
+def _message(error: click.ClickException | TracepropError | OSError) -> str:
+    if not isinstance(error, click.ClickException):
         return " ".join(str(error).split())
     help_of = getattr(getattr(error, "ctx", None), "command_path", None)
     hint = f" See `{help_of} --help`." if help_of else ""
@@ -121,12 +110,30 @@ def _broken(declared: EntryPoint, reason: str) -> click.Command:
     )
 
 
+def _tell_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:  # noqa: ARG001, FBT001 (click's signature)
+    if not asked:
+        return
+    try:
+        click.echo(f"traceprop {version(DISTRIBUTION)}")
+    except PackageNotFoundError:
+        click.echo("traceprop, run from its sources")
+    ctx.exit()
+
+
 @click.group(
+    name="traceprop",
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="traceprop-dagster", prog_name="traceprop")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Say which rows of which source files made a prediction, and what they reached."""

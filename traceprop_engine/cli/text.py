@@ -115,7 +115,8 @@ def table(
     sides = [*aligns, *["left"] * (len(header) - len(aligns))]
     left = width - indent - sum(widths[:-1]) - 2 * (len(header) - 1)
     widths[-1] = max(8, min(widths[-1], left))
-    return [(" " * indent + "  ".join(_cells(line, widths, sides))).rstrip() for line in lines]
+    shown = (" " * indent + "  ".join(_cells(line, widths, sides)) for line in lines)
+    return [shorten(line.rstrip(), width) for line in shown]
 
 
 def _cells(line: Sequence[str], widths: Sequence[int], sides: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from traceprop_engine.answers import origin_of
+from traceprop_engine.answers import origin_of, table_of
 from traceprop_engine.cli.options import (
     answer,
     answer_json,
@@ -15,7 +15,7 @@ from traceprop_engine.cli.options import (
 )
 from traceprop_engine.cli.render_walks import render_origin
 from traceprop_engine.errors import NoMatchingRowError
-from traceprop_engine.recording import DatasetVersion, find_dataset_version, load_frame
+from traceprop_engine.recording import DatasetVersion, find_dataset_version
 from traceprop_engine.row_predicate import rows_where
 from traceprop_engine.store import Store
 
@@ -68,7 +68,7 @@ def trace(
 
 
 def _matching(store: Store, version: DatasetVersion, predicate: str) -> list[int]:
-    rows = rows_where(load_frame(store, version), predicate)
+    rows = rows_where(table_of(store, version), predicate)
     if not len(rows):
         raise NoMatchingRowError(f"'{version.dataset}'", predicate)
     return [int(row) for row in rows]

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from traceprop_engine.answers import table_of
 from traceprop_engine.presentation import plain_value
 from traceprop_engine.recording import (
     DatasetVersion,
     find_dataset_version,
-    load_frame,
     load_row_map,
-    load_training_run,
 )
 from traceprop_engine.serving.facts import Facts, facts
 from traceprop_engine.serving.paging import Paging, asked_number
@@ -140,20 +138,10 @@ def _table(
     store: Store, version: DatasetVersion, paging: Paging
 ) -> tuple[list[tuple[str, bool]], list[tuple[int, list[str]]]]:
     """Return a page of the table: titles, with whether numbers stand below, and numbered rows."""
-    frame = _frame(store, version, paging)
+    frame = table_of(store, version).iloc[paging.start : paging.stop]
     header = [
         (str(name), is_numeric_dtype(dtype) and not is_bool_dtype(dtype))
         for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
     ]
     cells = [[plain_value(v) for v in row] for row in frame.itertuples(index=False, name=None)]
     return header, list(zip(range(paging.start, paging.stop), cells, strict=True))
-
-
-def _frame(store: Store, version: DatasetVersion, paging: Paging) -> pd.DataFrame:
-    if not version.is_training_run:
-        return load_frame(store, version).iloc[paging.start : paging.stop]
-    run = load_training_run(store, version.id).run
-    rows = slice(paging.start, paging.stop)
-    frame = pd.DataFrame(run.features[rows], columns=list(run.feature_names))
-    frame.insert(0, run.label, run.labels[rows], allow_duplicates=True)
-    return frame

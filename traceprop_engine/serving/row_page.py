@@ -1,12 +1,10 @@
 """The page of one row of a dataset version: where it came from."""
 
-from traceprop_engine.answers import origin_of
+from traceprop_engine.answers import origin_of, table_of
 from traceprop_engine.presentation import plain_value
 from traceprop_engine.recording import (
     DatasetVersion,
     find_dataset_version,
-    load_frame,
-    load_training_run,
 )
 from traceprop_engine.serving.chain import chain_of
 from traceprop_engine.serving.facts import facts, source_ids
@@ -42,12 +40,7 @@ def row_page(store: Store, dataset: str, row: int) -> View:
 
 
 def _cells(store: Store, version: DatasetVersion, row: int) -> list[tuple[str, str]]:
-    if version.is_training_run:
-        run = load_training_run(store, version.id).run
-        values = [run.labels[row].item(), *run.features[row].tolist()]
-        names = [run.label, *run.feature_names]
-        return [(name, plain_value(value)) for name, value in zip(names, values, strict=True)]
-    frame = load_frame(store, version)
+    frame = table_of(store, version)
     values = next(frame.iloc[row : row + 1].itertuples(index=False, name=None))
     return [(str(name), plain_value(v)) for name, v in zip(frame.columns, values, strict=True)]
 

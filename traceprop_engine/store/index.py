@@ -245,9 +245,14 @@ def quoted(name: str) -> str:
 
 
 def _create_statement(table: Table) -> str:
-    columns = [f"{quoted(column.name)} {column.sql_type}" for column in table.stored_columns]
-    key = ", ".join(quoted(name) for name in table.primary_key or (COMMIT_NO,))
-    return f"create table {quoted(table.name)} ({', '.join(columns)}, primary key ({key}))"
+    # No constraint for the primary key: `Judge` sees to it, and DuckDB would write the whole index
+    # of the key again with every commit (89 ms against 55 ms for a commit after 5,000 others).
+    columns = [
+        f"{quoted(column.name)} {column.sql_type}"
+        + " not null" * (column.name in {*table.primary_key, COMMIT_NO})
+        for column in table.stored_columns
+    ]
+    return f"create table {quoted(table.name)} ({', '.join(columns)})"
 
 
 @contextmanager

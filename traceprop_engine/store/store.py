@@ -167,7 +167,11 @@ class Store:
         return self._blocks.get_array(block)
 
     def commit(
-        self, tables: Mapping[str, Iterable[Mapping[str, object]]], *, key: str | None = None
+        self,
+        tables: Mapping[str, Iterable[Mapping[str, object]]],
+        *,
+        key: str | None = None,
+        ingest: bool = True,
     ) -> int:
         """Record rows of declared tables, all of them or none, durably.
 
@@ -177,6 +181,8 @@ class Store:
         Args:
             tables: Rows by the name of their table. A JSON column takes a value, not text.
             key: Names what is recorded, for callers that may try again.
+            ingest: Whether to bring the index up to date if nobody else has it open. It costs 20
+                times what the commit costs; whoever asks next does it otherwise.
 
         Returns:
             The number of the commit.
@@ -186,12 +192,13 @@ class Store:
             BlockNotFoundError: A row refers to a block that was not put; nothing was recorded.
             StoreWriteError: The file system refused; nothing was recorded.
             StoreConflictError: The rows contradict an earlier commit and are set aside. Only
-                raised if the index was free to look; `verify` lists them otherwise.
+                raised if the index was brought up to date; `verify` lists them otherwise.
         """
         records = check_records(tables, self._schema)
         self._keep_blocks(records)
         number = self._log.append(encode_bundle(records, key, self._schema.version))
-        self._ingest_after(number)
+        if ingest:
+            self._ingest_after(number)
         return number
 
     def query(self, sql: str, params: Params = (), *, wait_seconds: float = 30.0) -> pa.Table:
