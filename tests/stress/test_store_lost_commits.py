@@ -19,7 +19,7 @@ from traceprop_engine.store import Store
 
 pytestmark = pytest.mark.stress
 
-DELAY_SECONDS = 3
+DELAY_SECONDS = 2
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 

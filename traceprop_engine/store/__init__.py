@@ -2,8 +2,9 @@
 
 from traceprop_engine.store.collection import CollectionReport
 from traceprop_engine.store.index import IngestReport
+from traceprop_engine.store.info import StoreInfo
 from traceprop_engine.store.judging import SetAside
-from traceprop_engine.store.store import Store, StoreInfo
+from traceprop_engine.store.store import Store
 from traceprop_engine.store.verification import Problem, VerificationReport
 
 __all__ = [

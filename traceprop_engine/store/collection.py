@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def collect(
     """
     born_before = time.time() - older_than_seconds
     for hidden in staging.glob(f"*{_HIDDEN}"):  # an earlier collection was killed
-        _put_back(hidden, blocks)
+        with suppress(FileNotFoundError):  # or is at it
+            _put_back(hidden, blocks)
     referred = {
         block for number in log.numbers() for _, block in references(log.read(number), schema)
     }
@@ -66,13 +68,13 @@ def _remove_block(blocks: BlockStore, block: str, staging: Path, born_before: fl
         if path.stat().st_mtime >= born_before:
             return None
         path.rename(hidden)
-    except FileNotFoundError:  # another collection was faster
+        status = hidden.stat()
+        if status.st_mtime >= born_before:
+            _put_back(hidden, blocks)
+            return None
+        hidden.unlink()
+    except FileNotFoundError:  # another collection has it in hand
         return None
-    status = hidden.stat()
-    if status.st_mtime >= born_before:
-        _put_back(hidden, blocks)
-        return None
-    hidden.unlink()
     return status.st_size
 
 
@@ -83,7 +85,10 @@ def _put_back(hidden: Path, blocks: BlockStore) -> None:
 
 def _remove_staged(staging: Path, born_before: float) -> Iterator[int]:
     for path in staging.iterdir():
-        status = path.stat()
-        if status.st_mtime < born_before:
-            path.unlink()
-            yield status.st_size
+        try:
+            status = path.stat()
+            if status.st_mtime < born_before:
+                path.unlink()
+                yield status.st_size
+        except FileNotFoundError:  # its writer is done with it
+            continue

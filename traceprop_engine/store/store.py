@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -29,7 +28,8 @@ from traceprop_engine.store.access import IndexFile, first_line, refusal
 from traceprop_engine.store.blocks import BlockStore, Encoding
 from traceprop_engine.store.bundle import encode_bundle
 from traceprop_engine.store.collection import CollectionReport, collect
-from traceprop_engine.store.index import Index, IngestReport, quoted
+from traceprop_engine.store.index import Index, IngestReport
+from traceprop_engine.store.info import StoreInfo, count_statement
 from traceprop_engine.store.log import CommitLog
 from traceprop_engine.store.rows import check_records
 from traceprop_engine.store.schema import SCHEMA, Record, Schema
@@ -44,29 +44,6 @@ Params = Sequence[object] | Mapping[str, object]
 """Values of a query, by position or by name."""
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """What `Store.info` tells.
-
-    Attributes:
-        directory: Of the store.
-        schema_version: Of the tables.
-        n_commits: Commits in the log.
-        n_set_aside: Commits whose rows contradict earlier ones and are in no table.
-        n_rows: Rows of each table.
-        n_blocks: Blocks, referred to or not.
-        n_bytes: Bytes of log, blocks, and index.
-    """
-
-    directory: Path
-    schema_version: int
-    n_commits: int
-    n_set_aside: int
-    n_rows: Mapping[str, int]
-    n_blocks: int
-    n_bytes: int
 
 
 class Store:
@@ -312,21 +289,11 @@ class Store:
             StoreIndexError: The index is damaged.
             StoreCorruptError: A pending commit is damaged.
         """
-        names = [*self._schema.tables, "bundle"]
-        counts = ", ".join(f"(select count(*) from {quoted(name)}) as {name}" for name in names)
-        set_aside = "(select count(*) from bundle where status = 'set aside') as set_aside"
-        (row,) = self.query(f"select {counts}, {set_aside}").to_pylist()
-        files = [
-            path for path in self.directory.rglob("*") if path.is_file() and not path.is_symlink()
-        ]
-        return StoreInfo(
-            directory=self.directory,
-            schema_version=self._schema.version,
-            n_commits=row["bundle"],
-            n_set_aside=row["set_aside"],
-            n_rows={name: row[name] for name in self._schema.tables},
+        return StoreInfo.from_counts(
+            self.directory,
+            self._schema,
+            counts=self.query(count_statement(self._schema)).to_pylist()[0],
             n_blocks=len(self._blocks.names()),
-            n_bytes=sum(path.stat().st_size for path in files),
         )
 
     def _refuse_newer_schema(self) -> None:

@@ -108,13 +108,19 @@ class Verifier:
             yield Problem("log", path, "The commit is missing: restore it from a backup.")
 
     def _block_problems(self, referred: dict[str, int]) -> Iterator[Problem]:
-        names = self.blocks.names()
-        for block in names:
+        missing = set(referred)
+        for block in self.blocks.names():
             path = self.blocks.path(block)
-            if sha256_file(path) != block:
-                error = StoreCorruptError(path, "its SHA-256 does not fit")
-                yield Problem("block", block, str(error))
-        for block in sorted(set(referred).difference(names)):
+            try:
+                reason = None if sha256_file(path) == block else "its SHA-256 does not fit"
+            except FileNotFoundError:  # collected in the meantime
+                continue
+            except OSError as error:
+                reason = error.strerror or str(error)
+            missing.discard(block)
+            if reason is not None:
+                yield Problem("block", block, str(StoreCorruptError(path, reason)))
+        for block in sorted(missing):
             message = f"Commit {referred[block]} refers to it, and it is missing: restore it."
             yield Problem("block", block, message)
 
