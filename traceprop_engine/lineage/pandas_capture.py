@@ -1,0 +1,153 @@
+"""Follow the rows of frames through ordinary pandas code.
+
+While a session is open, a few internal functions of pandas, those by which every verb picks, aligns
+and stacks rows, report what they did. The user's code runs unchanged on ordinary frames.
+"""
+
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pandas as pd
+
+from traceprop_engine.errors import CaptureError
+from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
+from traceprop_engine.lineage.pandas_decode import lineage_of
+from traceprop_engine.lineage.pandas_exit_hooks import exit_hooks
+from traceprop_engine.lineage.pandas_group_hooks import group_hooks
+from traceprop_engine.lineage.pandas_index_hooks import index_hooks
+from traceprop_engine.lineage.pandas_manager_hooks import manager_hooks
+from traceprop_engine.lineage.pandas_marks import Notes, has_mark, mark_of, marked_view, root_mark
+from traceprop_engine.lineage.pandas_operand_hooks import operand_hooks
+from traceprop_engine.lineage.pandas_patches import HookSet
+from traceprop_engine.lineage.pandas_reshape_hooks import reshape_hooks
+from traceprop_engine.lineage.pandas_statistic_hooks import statistic_hooks
+from traceprop_engine.lineage.pandas_verb_hooks import verb_hooks
+
+Frame = TypeVar("Frame", pd.DataFrame, pd.Series)
+
+# The one piece of shared state: pandas is patched for the whole process, or not at all.
+_HOOKS = HookSet(
+    [
+        *index_hooks(),
+        *manager_hooks(),
+        *reshape_hooks(),
+        *group_hooks(),
+        *operand_hooks(),
+        *statistic_hooks(),
+        *exit_hooks(),
+        *verb_hooks(),
+    ]
+)
+
+
+class CaptureSession:
+    """Follows the rows of the frames that are loaded into it.
+
+    Frames of no session are not followed, whatever else is open; sessions in several threads do not
+    meet. A session may be opened once.
+
+    Example:
+        >>> visits = pd.DataFrame({"patient": [1, 1, 2], "dose": [3.0, None, 5.0]})
+        >>> with CaptureSession() as session:
+        ...     frame = session.load(visits, "visits")
+        ...     doses = frame.dropna().groupby("patient", as_index=False)["dose"].sum()
+        ...     doses, lineage = session.finish(doses)
+        >>> lineage.maps["visits"].backward([1])
+        array([2])
+    """
+
+    def __init__(self) -> None:
+        self._notes = Notes()
+        self._was_open = False
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Begin to follow rows.
+
+        Raises:
+            CaptureError: The session was opened before.
+            PandasInternalsError: This release of pandas cannot be followed.
+        """
+        if self._was_open:
+            raise CaptureError("A capture session can be opened once", "make a new one")
+        _HOOKS.acquire()
+        self._was_open = self._notes.is_open = True
+
+    def close(self) -> None:
+        """Stop following rows. Frames stay usable; nothing can be asked of the session any more."""
+        if self._notes.is_open:
+            self._notes.is_open = False
+            _HOOKS.release()
+
+    def load(self, frame: Frame, name: str) -> Frame:
+        """Return a frame as an input of the session: the same to its user, but followed.
+
+        Args:
+            frame: What the input holds; it is not changed, and its data is not copied.
+            name: What the lineage calls the input.
+
+        Raises:
+            CaptureError: The session is not open, the name is taken, or the frame is followed.
+        """
+        self._require_open("load a frame")
+        if name in self._notes.inputs:
+            raise CaptureError(f"There is an input {name!r} already", "give each input its own name")
+        mark = row_mark(frame)
+        if mark is not None and mark.node.notes is self._notes:
+            raise CaptureError(
+                f"The frame for {name!r} comes from inputs of this session", "load it once only"
+            )
+        loaded = frame.copy(deep=False)
+        root = root_mark(loaded.index, self._notes, name)
+        self._notes.inputs[name] = root.node
+        set_row_mark(loaded, root)
+        return loaded
+
+    def lineage(self, result: pd.DataFrame | pd.Series | pd.Index) -> CapturedLineage:
+        """Return how the rows of a result follow from the rows of the inputs.
+
+        Raises:
+            CaptureError: The session is not open: later changes would have gone unseen.
+        """
+        self._require_open("ask for lineage")
+        if isinstance(result, pd.Index):
+            return lineage_of(self._own(result), None, self._notes)
+        axes = [self._own(axis) for axis in result._mgr.axes]
+        return lineage_of(axes[-1], axes[0] if result.ndim == 2 else None, self._notes)
+
+    def finish(self, frame: Frame) -> tuple[Frame, CapturedLineage]:
+        """Return a frame as the user's code made it, not followed any more, and its lineage.
+
+        Raises:
+            CaptureError: The session is not open.
+        """
+        lineage = self.lineage(frame)
+        plain = frame.copy(deep=False)
+        for axis, index in enumerate(plain._mgr.axes):
+            if has_mark(index):
+                set_axis_mark(plain._mgr, axis, None)
+        return plain, lineage
+
+    def _own(self, index: Any) -> Any:
+        """Return an index, without a mark if that belongs to another session."""
+        mark = mark_of(index)
+        return index if mark is None or mark.node.notes is self._notes else marked_view(index, None)
+
+    def _require_open(self, what: str) -> None:
+        if not self._notes.is_open:
+            raise CaptureError(
+                f"The capture session is not open, so it cannot {what}",
+                "do it inside `with CaptureSession() as session:`",
+            )

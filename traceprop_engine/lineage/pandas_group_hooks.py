@@ -1,0 +1,76 @@
+"""Rows of groups: an aggregate, a resample, and functions that a group goes through."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.core.groupby.groupby import GroupBy
+from pandas.core.groupby.ops import BaseGrouper, BinGrouper
+from pandas.core.resample import Resampler
+
+from traceprop_engine.lineage.pandas_align import row_index, row_mark, set_row_mark
+from traceprop_engine.lineage.pandas_marks import (
+    Mark,
+    derived,
+    has_mark,
+    mark_of,
+    marked_view,
+    place,
+    place_all,
+    positions,
+    row_node,
+)
+from traceprop_engine.lineage.pandas_patches import Hook, cached, observed
+from traceprop_engine.lineage.row_map import RowMap
+
+
+def group_hooks() -> Iterator[Hook]:
+    """Yield the hooks into group-by and resample."""
+    for owner in (BaseGrouper, BinGrouper):
+        yield Hook(owner, "result_index_and_ids", cached(_with_group_rows))
+    yield Hook(BaseGrouper, "apply_groupwise", observed(_after_apply_groupwise))
+    yield Hook(Resampler, "_get_binner", observed(_after_get_binner))
+    yield Hook(GroupBy, "_wrap_transform_fast_result", observed(_after_transform))
+
+
+def _with_group_rows(grouper: Any, value: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Mark the index of the groups: every aggregate gets it as its own."""
+    result_index, ids = value
+    axis = getattr(grouper, "axis", None)
+    mark = None if axis is None else mark_of(axis)
+    if mark is None or axis is None or len(ids) != len(axis):
+        return value
+    codes = RowMap.groups(ids, len(result_index))
+    node = derived(mark.node.notes, len(result_index), [(row_node(axis, mark), codes)])
+    return marked_view(result_index, place_all(result_index, node, mark.steps)), ids
+
+
+def _after_get_binner(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    """Tell a grouper of time bins which rows it bins; pandas does not."""
+    _, grouper = result
+    grouper.axis = row_index(args[0].obj)
+
+
+def _after_apply_groupwise(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Mark frames that a function made anew: it saw the rows of one group."""
+    del kwargs
+    mark = mark_of(args[0].result_index)
+    if mark is None:
+        return
+    values, _ = result
+    for group, value in enumerate(values):
+        if isinstance(value, pd.DataFrame) and not has_mark(row_index(value)):
+            rows = np.full(len(value), _row_of_group(args[0], mark, group))
+            set_row_mark(value, place(row_index(value), mark.node, rows, mark.steps))
+
+
+def _row_of_group(grouper: Any, mark: Mark, group: int) -> int:
+    return int(positions(grouper.result_index, mark)[group])
+
+
+def _after_transform(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    """Rows that got the aggregate of their group stay the same rows."""
+    own = row_mark(args[0]._obj_with_exclusions)
+    if own is not None and isinstance(result, (pd.DataFrame, pd.Series)):
+        set_row_mark(result, own)

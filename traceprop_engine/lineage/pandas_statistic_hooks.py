@@ -1,0 +1,235 @@
+"""Statistics: what is computed from many rows at once is noted with the rows that took part.
+
+A result that has an index of its own, such as that of ``describe``, is marked as depending on all
+those rows. A result under the index of the rows, such as that of ``rank``, keeps them as its rows,
+and the note says that other rows had a part in the values.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.core.generic import NDFrame
+from pandas.core.groupby.generic import DataFrameGroupBy, SeriesGroupBy
+from pandas.core.indexes.base import Index
+from pandas.core.reshape import encoding, tile
+from pandas.core.window.ewm import ExponentialMovingWindow
+from pandas.core.window.expanding import Expanding
+from pandas.core.window.rolling import BaseWindow, Rolling, Window
+
+from traceprop_engine.lineage.pandas_align import row_index, row_mark, set_row_mark
+from traceprop_engine.lineage.pandas_marks import (
+    Mark,
+    has_mark,
+    mark_of,
+    place,
+    positions,
+    statistic_mark,
+)
+from traceprop_engine.lineage.pandas_notes import column_of, note_object, note_rows
+from traceprop_engine.lineage.pandas_patches import (
+    Hook,
+    Observer,
+    Wrap,
+    argument,
+    called_by_user,
+    observed,
+)
+
+_OF_BOTH = (
+    "mean std var sem median min max sum prod product skew kurt kurtosis any all count nunique "
+    "quantile mode idxmax idxmin describe cov corr agg aggregate transform "
+    "diff cumsum cumprod cummax cummin rank pct_change duplicated"
+).split()
+
+_OF: dict[type[Any], Sequence[str]] = {
+    pd.DataFrame: [*_OF_BOTH, "value_counts", "apply", "corrwith", "dot", "asof"],
+    pd.Series: [
+        *_OF_BOTH,
+        *("value_counts", "autocorr", "argmax", "argmin", "argsort", "dot", "searchsorted", "asof"),
+    ],
+}
+
+_OF_GROUPS = (
+    "transform filter rank cumsum cumprod cummax cummin cumcount ngroup diff pct_change ffill "
+    "bfill fillna value_counts corr cov corrwith describe quantile"
+).split()
+
+_OF_WINDOWS = (
+    "count sum mean median std var min max first last nunique apply agg aggregate corr cov skew "
+    "kurt sem rank quantile pipe"
+).split()
+
+_OF_LABELS = "min max value_counts nunique mean".split()
+
+# Methods that read the values of another object without aligning rows with it.
+_READERS: dict[type[Any], Sequence[str]] = {
+    pd.DataFrame: (
+        "isin reindex reindex_like set_index sort_values sample drop groupby corrwith dot asof "
+        "__getitem__ truncate"
+    ).split(),
+    pd.Series: (
+        "isin map reindex reindex_like sort_values sample drop groupby corr cov dot searchsorted "
+        "asof __getitem__"
+    ).split(),
+}
+
+
+def statistic_hooks() -> Iterator[Hook]:
+    """Yield the hooks into statistics, and into functions that read another object's values."""
+    for owner, names in _OF.items():
+        for name in names:
+            yield Hook(owner, name, _statistic(name), is_vital=False)
+    for owner in (DataFrameGroupBy, SeriesGroupBy):
+        for name in _OF_GROUPS:
+            yield Hook(owner, name, _noting_source(name), is_vital=False)
+    for owner in (Rolling, Expanding, ExponentialMovingWindow, Window):
+        for name in _OF_WINDOWS:
+            yield Hook(owner, name, _noting_source(name), is_vital=False)
+    for name in _OF_LABELS:
+        yield Hook(Index, name, observed(_after_label_statistic(name)), is_vital=False)
+    for owner, names in _READERS.items():
+        for name in names:
+            yield Hook(owner, name, observed(_after_reader(name)), is_vital=False)
+    yield Hook(pd.Series, "reindex", observed(_after_fill_from_series))
+    yield Hook(encoding, "_get_dummies_1d", observed(_after_get_dummies))
+    yield Hook(tile, "_preprocess_for_cut", observed(_after_preprocess_for_cut))
+
+
+def _statistic(name: str) -> Wrap:
+    """Return a wrap for a method of a frame or a series."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = list(inspect.signature(original).parameters)
+        axis_at = parameters.index("axis") if "axis" in parameters else None
+
+        def observe(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            axis = 0 if axis_at is None else argument(args, kwargs, axis_at, "axis", 0)
+            source = _reduced_axis(args[0], axis)
+            mark = None if source is None else mark_of(source)
+            if mark is None:
+                return
+            if called_by_user():
+                note_rows(mark, source, _called(args[0], name), column_of(args[0]))
+            _mark_result(result, source, mark)
+
+        return observed(observe)(original)
+
+    return wrap
+
+
+def _reduced_axis(obj: Any, axis: Any) -> Any:
+    """Return the index along which a method mixes values."""
+    across = axis in (1, "columns") and obj.ndim == 2
+    return obj._mgr.axes[0] if across else row_index(obj)
+
+
+def _called(obj: Any, name: str) -> str:
+    kind = "Series" if isinstance(obj, pd.Series) else "DataFrame"
+    return f"{kind}.{name}"
+
+
+def _mark_result(result: Any, source: Any, mark: Mark) -> None:
+    if isinstance(result, NDFrame) and not has_mark(row_index(result)):
+        set_row_mark(result, statistic_mark(row_index(result), source, mark))
+
+
+def _noting_source(name: str) -> Wrap:
+    """Return a wrap for a method of a group-by or a window: all rows of its object take part."""
+
+    def observe(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        source = _selected(args[0])
+        mark = row_mark(source)
+        if mark is None:
+            return
+        if called_by_user():
+            kind = type(args[0]).__name__
+            note_rows(mark, row_index(source), f"{kind}.{name}", column_of(source))
+        _keep_rows(result, source, mark)
+
+    return observed(observe)
+
+
+def _selected(grouped: Any) -> Any:
+    """Return the part of its object that a group-by or a window works on."""
+    if isinstance(grouped, BaseWindow):
+        return grouped._selected_obj
+    return grouped._obj_with_exclusions if grouped._selection is not None else grouped.obj
+
+
+def _keep_rows(result: Any, source: Any, mark: Mark) -> None:
+    """Mark a result without rows: as those of its object if it has its labels, in their order."""
+    if not isinstance(result, NDFrame) or has_mark(row_index(result)):
+        return
+    old, new = row_index(source), row_index(result)
+    if len(new) == len(old) and new.equals(old):
+        set_row_mark(result, place(new, mark.node, positions(old, mark), mark.steps))
+    else:
+        set_row_mark(result, statistic_mark(new, old, mark))
+
+
+def _after_label_statistic(name: str) -> Observer:
+    def observe(_result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        mark = mark_of(args[0])
+        if mark is not None and mark.rows is not None and called_by_user():
+            note_rows(mark, args[0], f"Index.{name}", args[0].name)
+
+    return observe
+
+
+def _after_reader(name: str) -> Observer:
+    """Note the rows of other objects that were passed as arguments."""
+
+    def observe(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        others = [each for each in (*args[1:], *kwargs.values()) if _is_marked(each)]
+        if not others or not called_by_user():
+            return
+        own = row_mark(args[0])
+        for other in others:
+            index = other if isinstance(other, Index) else row_index(other)
+            mark = mark_of(index)
+            if mark is not None and not _is_own(own, args[0], mark, index):
+                column = index.name if isinstance(other, Index) else column_of(other)
+                note_rows(mark, index, _called(args[0], name), column)
+
+    return observe
+
+
+def _is_marked(each: Any) -> bool:
+    if isinstance(each, NDFrame):
+        return row_mark(each) is not None
+    return isinstance(each, Index) and mark_of(each) is not None
+
+
+def _is_own(own: Mark | None, obj: Any, mark: Mark, index: Any) -> bool:
+    """Say whether an argument has the rows of the object itself."""
+    if own is None or own.node is not mark.node:
+        return False
+    return index.is_(row_index(obj)) or (own.rows is None and mark.rows is None)
+
+
+def _after_fill_from_series(_result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    """Note the rows that a series was filled from: `fillna` takes their values as an array."""
+    if sys._getframe(2).f_code is NDFrame.fillna.__code__:
+        note_object(args[0], "Series.fillna")
+
+
+def _after_get_dummies(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    data = argument(args, kwargs, 0, "data")
+    if isinstance(data, pd.Series):
+        note_object(data, "get_dummies")
+
+
+def _after_preprocess_for_cut(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note all values of a series that is cut at edges which depend on them."""
+    x = argument(args, kwargs, 0, "x")
+    caller = sys._getframe(2)
+    if not isinstance(x, pd.Series):
+        return
+    if caller.f_code is tile.qcut.__code__:
+        note_object(x, "qcut")
+    elif caller.f_code is tile.cut.__code__ and not np.iterable(caller.f_locals["bins"]):
+        note_object(x, "cut")

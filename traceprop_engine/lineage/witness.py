@@ -1,0 +1,199 @@
+"""Hold captured row maps against the values: columns that passed through must agree with them.
+
+Capture follows whole rows. What it cannot see is a column whose values were moved under a fixed
+index, such as ``df["x"] = df["x"].to_numpy()[::-1]``. The values can: in an output row that came
+from input row 7, a column of the same name and dtype holds the value of row 7, unless it was
+computed anew. A column that disagrees is told apart as follows.
+
+*Recomputed*, no contradiction: values that the input does not have (scaled, rounded, lower-cased,
+hashed); values that are a function of the old value (a flag inverted, categories or repeated
+identifiers encoded anew, also as a bijection); a number or a date moved by the same amount in every
+row; gaps that were filled, and values that were blanked.
+
+*Moved*, a contradiction: at least nine in ten of the changed values are each the value of exactly
+one other input row; or the changed values are, up to one in a hundred, the same as before in
+another order, with eight or more different ones.
+
+The price: identifiers, each in one row, that are replaced by one another look moved, whatever the
+reason; give the new column another name. A column of few different values that was permuted (a
+binary flag) passes, because an honest change looks the same.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from traceprop_engine.errors import CaptureError, LineageContradictionError
+from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.row_map_kinds import Function
+
+FULL_ROWS = 100_000
+"""Up to so many output rows, every row is compared."""
+
+SAMPLE_ROWS = 65_536
+"""Of more output rows, so many are compared: evenly spaced, the same in every run."""
+
+_MOVED_SHARE = 0.9
+_REORDERED_SHARE = 0.99
+_DIFFERENT_VALUES = 8
+_ROWS_THAT_REPEAT = 4
+
+Ints = NDArray[np.int64]
+
+
+def check_witness(
+    lineage: CapturedLineage, inputs: Mapping[str, pd.DataFrame], output: pd.DataFrame
+) -> CapturedLineage:
+    """Compare a result with its inputs along the maps that give each row at most one parent.
+
+    Args:
+        lineage: What was captured for ``output``.
+        inputs: The frames as they were loaded, by name; those that are missing are not compared.
+        output: The result.
+
+    Returns:
+        ``lineage``, which the values do not contradict.
+
+    Raises:
+        LineageContradictionError: The values of a column were moved to other rows.
+        CaptureError: A map was made for other frames than these.
+    """
+    for name, row_map in lineage.maps.items():
+        frame = inputs.get(name)
+        if frame is None or not isinstance(row_map.relation, Function):
+            continue
+        _require_sizes(name, row_map, frame, output)
+        rows = _compared_rows(row_map.relation.parents())
+        for column in _shared_columns(frame, output):
+            _check_column(name, column, frame[column], output[column], rows)
+    return lineage
+
+
+def _require_sizes(name: str, row_map: RowMap, frame: pd.DataFrame, output: pd.DataFrame) -> None:
+    if (row_map.n_in, row_map.n_out) != (len(frame), len(output)):
+        raise CaptureError(
+            f"The map of input {name!r} is {row_map}, but the frames have {len(frame)} and "
+            f"{len(output)} rows",
+            "pass the frames that the lineage was captured from",
+        )
+
+
+def _compared_rows(parents: NDArray[Any]) -> tuple[Ints, Ints]:
+    """Return output rows that have a parent, a sample of them if they are many, and the parents."""
+    out_rows = np.flatnonzero(parents >= 0)
+    if len(out_rows) > FULL_ROWS:
+        at = np.linspace(0, len(out_rows) - 1, SAMPLE_ROWS).astype(np.int64)
+        out_rows = out_rows[at]
+    return out_rows, parents[out_rows].astype(np.int64)
+
+
+def _shared_columns(frame: pd.DataFrame, output: pd.DataFrame) -> list[Any]:
+    """Return the columns that both frames have once, with the same dtype."""
+    both = [
+        column
+        for column in frame.columns.intersection(output.columns)
+        if np.ndim(frame.columns.get_loc(column)) == 0 and not _is_slice(frame, output, column)
+    ]
+    return [column for column in both if frame[column].dtype == output[column].dtype]
+
+
+def _is_slice(frame: pd.DataFrame, output: pd.DataFrame, column: Any) -> bool:
+    return not all(isinstance(each.columns.get_loc(column), int) for each in (frame, output))
+
+
+def _check_column(
+    name: str, column: Any, before: pd.Series, after: pd.Series, rows: tuple[Ints, Ints]
+) -> None:
+    out_rows, parents = rows
+    old = before.take(parents).array
+    new = after.take(out_rows).array
+    changed = _changed(old, new)
+    if not changed.any():
+        return
+    codes = _codes(before, old, new)
+    if codes is None:
+        return
+    found = _moved_to(codes, changed, old, new, parents)
+    if found is not None:
+        at, source = found
+        raise LineageContradictionError(
+            str(column), name, int(out_rows[at]), int(parents[at]), source
+        )
+
+
+def _changed(old: Any, new: Any) -> NDArray[np.bool_]:
+    """Return where a value was replaced by another; a gap that was filled or made is none."""
+    with np.errstate(invalid="ignore"):
+        same = np.asarray(pd.array(old == new, dtype="boolean").fillna(False), dtype=bool)
+    return ~same & ~np.asarray(pd.isna(old)) & ~np.asarray(pd.isna(new))
+
+
+def _codes(before: pd.Series, old: Any, new: Any) -> tuple[Ints, Ints, Ints] | None:
+    """Return all three columns as codes of the same values; ``None`` for values without a hash."""
+    pieces = [before, pd.Series(old), pd.Series(new)]
+    try:
+        codes, _ = pd.factorize(pd.concat(pieces, ignore_index=True))
+    except TypeError:
+        return None
+    all_old, some_old, some_new = np.split(codes, np.cumsum([len(each) for each in pieces])[:2])
+    return all_old, some_old, some_new
+
+
+def _moved_to(
+    codes: tuple[Ints, Ints, Ints],
+    changed: NDArray[np.bool_],
+    old: Any,
+    new: Any,
+    parents: Ints,
+) -> tuple[int, int] | None:
+    """Return a compared row and the input row whose value it got, if the column was moved."""
+    every, before, after = codes
+    n_values = int(max(every.max(), after.max())) + 1
+    if _is_function(before, after, n_values) or _is_offset(old, new):
+        return None
+    where = np.full(n_values, -1, dtype=np.int64)
+    known = np.flatnonzero(every >= 0)
+    where[every[known]] = known
+    counts = np.bincount(every[known], minlength=n_values)
+    rows = np.flatnonzero(changed)
+    elsewhere = (counts[after[rows]] == 1) & (where[after[rows]] != parents[rows])
+    is_moved = len(rows) > 1 and elsewhere.mean() >= _MOVED_SHARE
+    if is_moved or _is_reordered(before[rows], after[rows], n_values):
+        first = rows[np.flatnonzero(where[after[rows]] >= 0)[0]]
+        return int(first), int(where[after[first]])
+    return None
+
+
+def _is_function(before: Ints, after: Ints, n_values: int) -> bool:
+    """Say whether equal old values gave equal new ones, with repeated old values to show it."""
+    known = before >= 0
+    before, after = before[known], after[known]
+    image = np.full(n_values, -2, dtype=np.int64)
+    image[before] = after
+    counts = np.bincount(before, minlength=n_values)
+    repeats = counts[counts > 1].sum()
+    return bool(repeats >= _ROWS_THAT_REPEAT and (image[before] == after).all())
+
+
+def _is_offset(old: Any, new: Any) -> bool:
+    """Say whether every number or date moved by the same amount."""
+    dtype = old.dtype
+    if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+        return False
+    if pd.api.types.is_bool_dtype(dtype):
+        return False
+    both = ~np.asarray(pd.isna(old)) & ~np.asarray(pd.isna(new))
+    steps = pd.Series(new[both] - old[both])
+    return steps.nunique() == 1
+
+
+def _is_reordered(before: Ints, after: Ints, n_values: int) -> bool:
+    """Say whether the changed values are the old ones in another order."""
+    old, new = (np.bincount(each, minlength=n_values) for each in (before, after))
+    kept = int(np.minimum(old, new).sum())
+    enough = np.count_nonzero(old) >= _DIFFERENT_VALUES
+    return bool(enough and kept >= _REORDERED_SHARE * len(before))
