@@ -47,7 +47,9 @@ def column_lineage_metadata(
     deps: dict[str, list[dg.TableColumnDep]] = {}
     for fact in facts:
         dep = dg.TableColumnDep(upstream[fact["input_name"]], fact["input_column"])
-        deps.setdefault(fact["column_name"], []).append(dep)
+        known = deps.setdefault(fact["column_name"], [])
+        if dep not in known:  # partitions of one asset are inputs of their own
+            known.append(dep)
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)} if deps else {}
 
 

@@ -57,7 +57,7 @@ def build_attribution_asset(
     ) -> dg.MaterializeResult:
         """The training rows that moved chosen predictions most, and where they came from."""
         opened = store.open()
-        recorded = load_predictions(opened, dataset_name(predictions), run_id=context.run_id)
+        recorded = load_predictions(opened, dataset_name(predictions), run_id=context.run.run_id)
         explanations = [
             explain_prediction(opened, recorded, row, top_k=config.top_k)
             for row in chosen_rows(recorded, config)
@@ -96,7 +96,7 @@ def build_removal_asset(
     ) -> dg.MaterializeResult:
         """How chosen predictions change when their most influential training row is removed."""
         opened = store.open()
-        recorded = load_predictions(opened, dataset_name(predictions), run_id=context.run_id)
+        recorded = load_predictions(opened, dataset_name(predictions), run_id=context.run.run_id)
         effects = []
         for row in chosen_rows(recorded, config):
             explanation = explain_prediction(opened, recorded, row, top_k=1)

@@ -25,11 +25,15 @@ class FileLines:
 
 
 def lines_by_file(lines: Iterable[SourceLine]) -> list[FileLines]:
-    """Return lines grouped by file version; files and lines keep the order they come in."""
+    """Return lines grouped by file version, the file with the fewest first.
+
+    So the one record of a person stands above the many of their visits.
+    """
     groups: dict[tuple[str, str, str], list[SourceLine]] = {}
     for line in lines:
         groups.setdefault((line.source, line.uri, line.sha256), []).append(line)
-    return [FileLines(*key, lines=tuple(found)) for key, found in groups.items()]
+    files = [FileLines(*key, lines=tuple(found)) for key, found in groups.items()]
+    return sorted(files, key=lambda file: len(file.lines))
 
 
 def file_name(uri: str) -> str:

@@ -95,6 +95,12 @@ def run(folder, assets, *, instance=None, raise_on_error=True, **more):
     )
 
 
+def observe(assets, instance):
+    job = dg.define_asset_job("look", selection=dg.AssetSelection.assets("people"))
+    definitions = dg.Definitions(assets=assets, jobs=[job])
+    assert definitions.resolve_job_def("look").execute_in_process(instance=instance).success
+
+
 def metadata_of(result, asset):
     event = result.asset_materializations_for_node(asset.key.to_python_identifier())[0]
     return {key: value.value for key, value in event.metadata.items()}
@@ -294,13 +300,13 @@ def test_observing_reports_the_digest_and_a_changed_file_makes_its_asset_stale(f
     everything = [*sources(folder), adults]
     definitions = dg.Definitions(assets=everything, resources=resources(folder))
     with dg.instance_for_test() as instance:
-        dg.observe(everything[:1], instance=instance)
+        observe(everything[:1], instance)
         observed = instance.get_latest_data_version_record(dg.AssetKey("people"))
         digest = hashlib.sha256(PEOPLE.encode()).hexdigest()
         assert observed.event_log_entry.tags["dagster/data_version"] == digest
         run(folder, [adults], instance=instance)
         (folder / "people.csv").write_text(PEOPLE + "30,99\n")
-        dg.observe(everything[:1], instance=instance)
+        observe(everything[:1], instance)
         changed = instance.get_latest_data_version_record(dg.AssetKey("people"))
         assert changed.event_log_entry.tags["dagster/data_version"] != digest
     assert definitions.resolve_asset_graph().has(dg.AssetKey("people"))
@@ -309,6 +315,7 @@ def test_observing_reports_the_digest_and_a_changed_file_makes_its_asset_stale(f
 def test_two_runs_in_turn_keep_their_own_versions(folder):
     first = run(folder, CHAIN)
     (folder / "people.csv").write_text(PEOPLE + "30,77\n")
+    (folder / "visits.csv").write_text(VISITS + "30,4.5\n")
     second = run(folder, CHAIN)
     store = TracepropStore(path=str(folder / "store")).open()
     old = find_dataset_version(store, "adults", run_id=first.run_id)

@@ -98,6 +98,8 @@ def test_twelve_lines_of_a_file_are_shown_and_the_rest_counted():
     text = render_explanation(explanation(), None, width=100)
     assert text.count("visits.csv:") == 12
     assert "… 3 more (--all-lines)" in text
+    strongest = text.split("The strongest, training row 4,012")[1]
+    assert strongest.index("people.csv:4014") < strongest.index("visits.csv:102")
     everything = render_explanation(explanation(), None, width=100, all_lines=True)
     assert everything.count("visits.csv:") == 15
     assert "more (--all-lines)" not in everything

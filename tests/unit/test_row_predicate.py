@@ -98,11 +98,10 @@ def test_a_condition_reaches_no_file(tmp_path):
             rows_where(TABLE, predicate)
 
 
-def test_a_condition_reaches_no_variable_of_the_program():
-    secret = pd.DataFrame({"x": [1]})
-    with pytest.raises(RowPredicateError, match="secret does not exist"):
-        rows_where(TABLE, "exists (from secret)")
-    assert len(secret) == 1
+@pytest.mark.parametrize("variable", ["frame", "numbered", "relation"])
+def test_a_condition_reaches_no_variable_of_the_program(variable):
+    with pytest.raises(RowPredicateError, match=f"{variable} does not exist"):
+        rows_where(TABLE, f"exists (from {variable})")
 
 
 def test_columns_that_differ_in_case_only_are_not_guessed():

@@ -175,6 +175,12 @@ def test_the_page_of_a_row_shows_the_exact_records(page, recorded, row):
     assert (area[1], json.loads(area[2])["id"]) == (f"#{N_PEOPLE - 1 - row}", row)
 
 
+def test_records_of_a_csv_file_stand_under_its_header(page):
+    html = page("/dataset/training_table/row/1")
+    headers = re.findall(r'<tr class="header"><td></td><td>(.*?)</td>', html)
+    assert sorted(headers) == ["id,age,note", "id,cost"]
+
+
 def test_the_page_of_a_row_draws_the_chain_and_names_operations(page, recorded):
     html = page(f"/dataset/{recorded.predictions}/row/3")
     person = N_TRAIN + 3

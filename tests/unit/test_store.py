@@ -92,22 +92,27 @@ def test_a_time_is_kept_as_the_same_instant_to_the_microsecond(store):
     assert store.query("select created_at from audit_event")["created_at"].to_pylist() == [moment]
 
 
+def test_times_are_given_in_utc(store):
+    assert store.query("select current_setting('TimeZone') as zone")["zone"].to_pylist() == ["UTC"]
+
+
 def test_the_same_rows_committed_twice_are_there_once(store):
     first = store.commit({"op": [op(0)]})
     assert store.commit({"op": [op(0)]}) == first + 1
     assert store.query("select commit_no from op")["commit_no"].to_pylist() == [first]
 
 
-def test_a_reading_of_the_clock_is_no_contradiction_and_the_first_one_stays(store):
+@pytest.mark.parametrize(("key", "status"), [(None, "accepted"), ("attempt", "repeated")])
+def test_a_reading_of_the_clock_is_no_contradiction_and_the_first_one_stays(store, key, status):
     for minutes in (0, 5):
         store.commit(
             {"audit_event": [{"event_id": "e", "created_at": NOON + timedelta(minutes=minutes)}]},
-            key="attempt",
+            key=key,
         )
     assert store.query("select created_at from audit_event")["created_at"].to_pylist() == [NOON]
     assert store.query("select status from bundle order by commit_no")["status"].to_pylist() == [
         "accepted",
-        "repeated",
+        status,
     ]
 
 
@@ -264,7 +269,7 @@ def test_a_store_is_not_created_over_a_file_or_where_duckdb_cannot_work(tmp_path
 
 
 @pytest.mark.parametrize(
-    "name", ["with blank", "a'b;--", 'quo"te', "[a]*{b}", "year=2026", "ä ∑", "%41#x", "~", "a\nb"]
+    "name", ["with blank", "a'b;--", 'quo"te', "[a]*{b}", "in_row=7", "ä ∑", "%41#x", "~", "a\nb"]
 )
 def test_a_store_works_in_a_directory_of_any_name(tmp_path, name):
     store = Store.create(tmp_path / name)
@@ -318,3 +323,9 @@ def test_the_index_can_be_opened_by_duckdb_1_5(store):
     store.commit({"op": [op(0)]})
     header = (store.directory / "traceprop.duckdb").read_bytes()[:64]
     assert int.from_bytes(header[12:20], "little") <= 68  # the newest that 1.5 reads
+
+
+def test_a_commit_that_leaves_the_index_alone_is_found_by_the_next_question(store):
+    store.commit({"op": [op(0)]}, ingest=False)
+    assert not (store.directory / "traceprop.duckdb").exists()
+    assert names(store) == ["filter"]

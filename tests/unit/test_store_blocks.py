@@ -124,6 +124,17 @@ def test_a_block_that_changes_after_it_was_read_is_found_by_the_same_object(stor
         store.get_table(block)
 
 
+def test_referring_to_a_block_does_not_make_a_changed_one_pass_for_verified(store):
+    block = store.put_table(pa.table({"in_row": [1, 2, 3]}))
+    store.get_table(block)
+    (path,) = files(store)
+    flip(path, 8)
+    os.utime(path, ns=(0, 12345))
+    store.commit({"dataset_version": [{"dataset_version_id": "d", "content_block": block}]})
+    with pytest.raises(StoreCorruptError):
+        store.get_table(block)
+
+
 @pytest.mark.parametrize("content", [b"", b"short"])
 def test_putting_a_damaged_block_again_heals_it(store, content, caplog):
     table = pa.table({"in_row": [1, 2, 3]})

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from traceprop_engine.errors import (
     StoreCorruptError,
     StoreIndexError,
     StoreLogError,
+    TracepropError,
 )
 from traceprop_engine.store import Store
 
@@ -127,6 +129,7 @@ def test_a_cut_log_is_noticed_before_new_commits_hide_behind_known_numbers(store
         other.query(COUNT)
     other.rebuild()
     assert other.query("select ordinal from op order by 1")["ordinal"].to_pylist() == [0, 1, 7]
+    assert other.query("select in_row from row_map_row order by 1")["in_row"].to_pylist() == [0, 1]
     assert other.verify().problems == ()
 
 
@@ -215,6 +218,38 @@ def test_a_flipped_bit_of_the_index_is_an_error_or_does_not_matter(store, index)
     assert n_found > 0
 
 
+def test_rebuilding_leaves_nothing_of_an_old_write_ahead_log(store, index):
+    before = all_rows(store)
+    index.with_name("traceprop.duckdb.wal").write_bytes(b"of another database" * 100)
+    store.rebuild()
+    assert all_rows(store) == before
+    assert not index.with_name("traceprop.duckdb.wal").exists()
+
+
+def test_damage_that_only_the_question_comes_across_names_the_way_out_too(store, index):
+    random_text = np.random.default_rng(0).bytes(600_000).hex()
+    store.commit({"audit_event": [{"event_id": "e", "payload": random_text}]})
+    whole = index.read_bytes()
+    for position in range(len(whole) - 1000, 0, -(1 << 18)):  # a byte of each block of the file
+        data = bytearray(whole)
+        data[position] ^= 1
+        index.write_bytes(data)
+        if answers(store, "select 1") and not answers(store, "select * from audit_event"):
+            break
+    else:
+        pytest.fail("no damage was found by the question alone")
+    with pytest.raises(StoreIndexError, match="traceprop store rebuild"):
+        store.query("select * from audit_event")
+
+
+def answers(store, sql):
+    try:
+        store.query(sql)
+    except TracepropError:
+        return False
+    return True
+
+
 def test_a_writer_is_not_stopped_by_a_damaged_index(store, index, caplog):
     index.write_bytes(b"junk")
     assert store.commit({"op": [{"dataset_version_id": "d", "ordinal": 9}]}) == 4
@@ -251,6 +286,22 @@ def test_gc_spares_an_old_orphan_that_is_put_again(store):
     store.put_table(table)
     assert store.gc(3600).blocks == ()
     assert store.get_table(orphan).equals(table)
+
+
+def test_gc_spares_a_block_that_becomes_young_at_the_last_moment(store, monkeypatch):
+    orphan = store.put_table(pa.table({"in_row": [77]}))
+    path = store.directory / "blocks" / orphan[:2] / f"{orphan}.parquet"
+    os.utime(path, (time.time() - 9999,) * 2)
+    rename = Path.rename
+
+    def rename_late(self, target):
+        os.utime(self)  # a writer has just found it
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    assert store.gc(3600).blocks == ()
+    assert store.get_table(orphan)["in_row"].to_pylist() == [77]
+    assert list((store.directory / "staging").iterdir()) == []
 
 
 def test_gc_puts_back_what_a_killed_collection_had_taken_away(store):

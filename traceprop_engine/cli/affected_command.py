@@ -36,6 +36,7 @@ from traceprop_engine.sources import SourceVersion
     metavar="SHA256",
     help="First digits of the file's SHA-256; by default the version that was used last.",
 )
+@click.option("--all-lines", is_flag=True, help="Show every one of the chosen lines.")
 @json_option(
     "source, source_version_id, uri, sha256, other_versions, lines (source, uri, sha256, row, "
     "line_number, text, unavailable), datasets (the newest version of each) and older_datasets "
@@ -43,7 +44,7 @@ from traceprop_engine.sources import SourceVersion
     "training_runs (training_run_id, name), statistics, unknown."
 )
 @store_option
-def affected(
+def affected(  # noqa: PLR0913 (one argument for each option)
     directory: Path,
     source: str,
     line: int | None,
@@ -51,6 +52,7 @@ def affected(
     where: str | None,
     digest: str | None,
     *,
+    all_lines: bool,
     as_json: bool,
 ) -> None:
     """Show every dataset row, training run and model that rows of a source reached.
@@ -69,7 +71,7 @@ def affected(
     if as_json:
         answer_json(_document(chosen, reach))
     else:
-        answer(render_reach(chosen.version, len(chosen.others), reach, page()))
+        answer(render_reach(chosen.version, len(chosen.others), reach, page(), all_lines=all_lines))
 
 
 def _rows(

@@ -32,6 +32,7 @@ from traceprop_engine.source_lines import key_lines, lines_by_file, place, text_
 LINES_OF_A_FILE = 12
 """How many lines of one file are shown unless all are asked for."""
 
+_OWN_LINES_OF_A_FILE = 4
 _BAR_CELLS = 12
 _ROOMY = 80
 
@@ -54,7 +55,7 @@ def render_explanation(
         colour: Whether to use colour.
     """
     page = Page(width, colour=colour)
-    parts = [_prediction(explanation, page), _ranking(explanation, page)]
+    parts = [_prediction(explanation, page, all_lines=all_lines), _ranking(explanation, page)]
     if explanation.rows:
         parts.append(_strongest(explanation.rows[0], page, all_lines=all_lines))
     if explanation.statistics:
@@ -64,14 +65,15 @@ def render_explanation(
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def _prediction(explanation: Explanation, page: Page) -> list[str]:
+def _prediction(explanation: Explanation, page: Page, *, all_lines: bool) -> list[str]:
     prediction = explanation.prediction
     title = f"Why this prediction? Row {prediction.row:,} of {prediction.dataset}"
     model = f"made by {explanation.model}, trained on {counted(explanation.n_training_rows, 'row')}"
     lines = [page.heading(title), *wrapped(model, page.width), *_values(prediction, page)]
     if prediction.lines:
         lines += ["", "  Its own source lines"]
-        lines += render_lines(prediction.lines, page, indent=4)
+        limit = None if all_lines else _OWN_LINES_OF_A_FILE
+        lines += render_lines(prediction.lines, page, limit=limit, indent=4)
     return lines
 
 

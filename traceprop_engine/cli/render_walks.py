@@ -39,10 +39,12 @@ def render_origin(
     return "\n".join([*lines, *render_unknown(origin.unknown, page)])
 
 
-def render_reach(source: SourceVersion, n_others: int, reach: Reach, page: Page) -> str:
+def render_reach(
+    source: SourceVersion, n_others: int, reach: Reach, page: Page, *, all_lines: bool = False
+) -> str:
     """Return all that rows of a source reached as text."""
     lines = [page.heading(f"What {counted(len(reach.lines), 'row')} of {source.name} reached")]
-    lines += render_lines(reach.lines, page)
+    lines += render_lines(reach.lines, page, limit=None if all_lines else LINES_OF_A_FILE)
     if n_others:
         other = counted(n_others, "other version")
         hint = wrapped(f"{other} of this source recorded; choose with --version", page.width)

@@ -1,1 +1,21 @@
 """Which rows came from which: row maps, and their capture from pandas."""
+
+from traceprop_engine.lineage.captured import (
+    CapturedLineage,
+    ContextDependency,
+    Fidelity,
+    Op,
+)
+from traceprop_engine.lineage.pandas_capture import CaptureSession
+from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.witness import check_witness
+
+__all__ = [
+    "CaptureSession",
+    "CapturedLineage",
+    "ContextDependency",
+    "Fidelity",
+    "Op",
+    "RowMap",
+    "check_witness",
+]

@@ -13,7 +13,7 @@ from traceprop_engine.explanation import (
     removal_effect,
 )
 from traceprop_engine.recording import find_dataset_version
-from traceprop_engine.serving.facts import Facts, facts, source_ids
+from traceprop_engine.serving.facts import Facts, facts, source_facts
 from traceprop_engine.serving.svg import bar_svg
 from traceprop_engine.serving.views import View
 from traceprop_engine.store import Store
@@ -83,7 +83,7 @@ def _page(
         "explanation",
         {
             "explanation": explanation,
-            "source_ids": source_ids(store, _lines(explanation)),
+            "sources": source_facts(store, _lines(explanation)),
             "bars": [bar_svg(found.influence, largest) for found in explanation.rows],
             "model_version_id": predictions.model.dataset_version_id,
             "effect": removal_effect(predictions, row, strongest, target=target)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from traceprop_engine.explanation import SourceLine
@@ -34,12 +35,38 @@ def _decoded(row: Facts) -> Facts:
     }
 
 
-def source_ids(store: Store, lines: Iterable[SourceLine]) -> Mapping[tuple[str, str, str], str]:
-    """Return the source version that lines stand in, by name, path and SHA-256."""
+@dataclass(frozen=True)
+class SourceFacts:
+    """What a page says of the source version that lines stand in.
+
+    Attributes:
+        id: Of the source version.
+        header: Names of the columns, as a CSV file has them in its header; ``None`` for others.
+    """
+
+    id: str
+    header: str | None
+
+
+def source_facts(
+    store: Store, lines: Iterable[SourceLine]
+) -> Mapping[tuple[str, str, str], SourceFacts]:
+    """Return the source versions that lines stand in, by name, path and SHA-256."""
     digests = sorted({line.sha256 for line in lines})
-    found = store.query(
-        "SELECT source_version_id, name, uri, sha256 FROM source_version "
+    found = facts(
+        store,
+        "SELECT source_version_id, name, uri, sha256, delimiter, columns FROM source_version "
         "WHERE list_contains($digests, sha256)",
         {"digests": digests},
-    ).to_pylist()
-    return {(f["name"], f["uri"], f["sha256"]): f["source_version_id"] for f in found}
+    )
+    return {
+        (f["name"], f["uri"], f["sha256"]): SourceFacts(
+            f["source_version_id"], header_of(f["columns"], f["delimiter"])
+        )
+        for f in found
+    }
+
+
+def header_of(columns: Sequence[str], delimiter: str | None) -> str | None:
+    """Return column names as the header of a CSV file; ``None`` without a delimiter."""
+    return None if delimiter is None else delimiter.join(columns)

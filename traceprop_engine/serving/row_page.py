@@ -7,7 +7,7 @@ from traceprop_engine.recording import (
     find_dataset_version,
 )
 from traceprop_engine.serving.chain import chain_of
-from traceprop_engine.serving.facts import facts, source_ids
+from traceprop_engine.serving.facts import facts, source_facts
 from traceprop_engine.serving.svg import chain_svg
 from traceprop_engine.serving.views import View
 from traceprop_engine.store import Store
@@ -30,7 +30,7 @@ def row_page(store: Store, dataset: str, row: int) -> View:
             "row": row,
             "cells": _cells(store, version, row),
             "origin": origin,
-            "source_ids": source_ids(store, origin.lines),
+            "sources": source_facts(store, origin.lines),
             "picture": chain_svg(chain),
             "has_dashes": any(edge.is_statistic for edge in chain.edges),
             "training_run_id": _training_run(store, version.id),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from traceprop_engine.answers import reach_of, source_lines
 from traceprop_engine.recording import load_source
 from traceprop_engine.serving.dataset_page import products
-from traceprop_engine.serving.facts import Facts, facts
+from traceprop_engine.serving.facts import Facts, facts, source_facts
 from traceprop_engine.serving.paging import Paging, asked_number
 from traceprop_engine.serving.views import Redirect, View, link
 from traceprop_engine.sources import SourceVersion
@@ -23,6 +23,7 @@ def source_page(store: Store, source_id: str, query: Mapping[str, str]) -> View 
     if row is not None:
         return Redirect(link("source", source_id, "row", row))
     paging = Paging.of(source.n_rows, query)
+    lines = source_lines(store, source, range(paging.start, paging.stop))
     return View(
         "source",
         {
@@ -30,7 +31,8 @@ def source_page(store: Store, source_id: str, query: Mapping[str, str]) -> View 
             "products": products(store, source_id),
             "versions": _versions(store, source),
             "paging": paging,
-            "lines": source_lines(store, source, range(paging.start, paging.stop)),
+            "lines": lines,
+            "sources": source_facts(store, lines),
         },
     )
 
@@ -44,7 +46,8 @@ def source_row_page(store: Store, source_id: str, row: int) -> View:
     """
     source = load_source(store, source_id)
     reach = reach_of(store, source, [row])
-    return View("source_row", {"source": source, "row": row, "reach": reach})
+    values = {"source": source, "row": row, "reach": reach}
+    return View("source_row", values | {"sources": source_facts(store, reach.lines)})
 
 
 def _versions(store: Store, source: SourceVersion) -> list[Facts]:

@@ -74,18 +74,29 @@ def _with_inputs(slot: _Slot, chain: Chain) -> _Slot:
     return replace(slot, inputs=tuple((key, above) for key in inputs))
 
 
-def _ordered(lines: list[list[_Slot]]) -> list[list[_Slot]]:
-    """Return each line in the order of what stands above it, so that few edges cross."""
-    ordered: list[list[_Slot]] = []
-    for line in lines:
+def _ordered(lines: Sequence[Sequence[_Slot]]) -> list[list[_Slot]]:
+    """Return each line in an order in which few edges cross.
+
+    Every slot goes to the mean of the slots it is joined to: from above, from below, and from
+    above again, which the first line has no say in.
+    """
+    ordered = [list(line) for line in lines]
+    outputs: dict[_Place, list[_Place]] = {}
+    for slot in (slot for line in lines for slot in line):
+        for place in slot.inputs:
+            outputs.setdefault(place, []).append((slot.key, slot.level))
+    down = range(1, len(ordered))
+    for level in (*down, *reversed(range(len(ordered) - 1)), *down):
         middles = _middles(ordered)
-        ordered.append(sorted(line, key=lambda slot: _mean_of_inputs(slot, middles)))
+        ordered[level].sort(key=lambda slot: _mean_of_neighbours(slot, outputs, middles))
     return ordered
 
 
-def _mean_of_inputs(slot: _Slot, middles: Mapping[_Place, float]) -> float:
-    found = [middles[place] for place in slot.inputs if place in middles]
-    return sum(found) / len(found) if found else 0.0
+def _mean_of_neighbours(
+    slot: _Slot, outputs: Mapping[_Place, Sequence[_Place]], middles: Mapping[_Place, float]
+) -> float:
+    joined = slot.inputs or outputs.get((slot.key, slot.level), ())
+    return sum(middles[place] for place in joined) / len(joined) if joined else 0.0
 
 
 def _middles(lines: Sequence[Sequence[_Slot]]) -> Mapping[_Place, float]:
