@@ -118,7 +118,7 @@ def test_a_block_that_changes_after_it_was_read_is_found_by_the_same_object(stor
     block = store.put_table(pa.table({"in_row": [1, 2, 3]}))
     store.get_table(block)
     (path,) = files(store)
-    flip(path, 8)
+    flip(path, path.read_bytes().index(b"parquet-cpp"))  # which nobody needs to read the table
     os.utime(path, ns=(0, 12345))
     with pytest.raises(StoreCorruptError):
         store.get_table(block)
@@ -128,7 +128,7 @@ def test_referring_to_a_block_does_not_make_a_changed_one_pass_for_verified(stor
     block = store.put_table(pa.table({"in_row": [1, 2, 3]}))
     store.get_table(block)
     (path,) = files(store)
-    flip(path, 8)
+    flip(path, path.read_bytes().index(b"parquet-cpp"))  # which nobody needs to read the table
     os.utime(path, ns=(0, 12345))
     store.commit({"dataset_version": [{"dataset_version_id": "d", "content_block": block}]})
     with pytest.raises(StoreCorruptError):
