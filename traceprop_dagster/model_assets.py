@@ -88,9 +88,7 @@ def build_removal_asset(
         group_name: The group it is shown in.
     """
 
-    @dg.asset(
-        name=name, deps=[predictions, attributions], group_name=group_name, kinds={"python"}
-    )
+    @dg.asset(name=name, deps=[predictions, attributions], group_name=group_name, kinds={"python"})
     def what_if_removed(
         context: dg.AssetExecutionContext, config: ExplainConfig, store: TracepropStore
     ) -> dg.MaterializeResult:

@@ -14,7 +14,7 @@ from traceprop_engine.explanation import (
     SourceLine,
     SourceLines,
     Step,
-    describe_context,
+    describe_contexts,
     describe_step,
 )
 from traceprop_engine.recording import DatasetVersion, load_frame, load_training_run
@@ -124,7 +124,7 @@ def reach_of(store: Store, source: SourceVersion, rows: Sequence[int]) -> Reach:
         lines=lines,
         newest=tuple(v for v in reached if v.dataset_version_id in first),
         older=tuple(v for v in reached if v.dataset_version_id not in first),
-        statistics=tuple(dict.fromkeys(map(describe_context, affected.context))),
+        statistics=describe_contexts(affected.context),
         unknown=affected.unknown,
     )
 
@@ -162,7 +162,7 @@ def table_of(store: Store, version: DatasetVersion) -> pd.DataFrame:
 
 
 def _statistics(trace: Trace) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(describe_context, trace.contexts)))
+    return describe_contexts(trace.contexts)
 
 
 def _reached_versions(store: Store, affected: Affected) -> list[ReachedVersion]:

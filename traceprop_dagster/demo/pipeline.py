@@ -1,12 +1,14 @@
 """The demo's preprocessing: plain pandas, as anybody would write it.
 
-What the label uses: ``y`` is 1 for a patient with a cardiovascular diagnosis, or who died, in the five
-years after the index date. Patients who left the study within five years without either are left out,
-because their outcome is not known; leaving them out looks at the future and raises the share of
-patients with ``y = 1`` above that of the population. Earlier cardiovascular diagnoses do not exclude a
-patient. The features use nothing after the index date (day 0).
+What the label uses: ``y`` is 1 for a patient with a cardiovascular diagnosis, or who died, in the
+five years after the index date. Patients who left the study within five years without either are
+left out, because their outcome is not known; leaving them out looks at the future and raises the
+share of patients with ``y = 1`` above that of the population. Earlier cardiovascular diagnoses do
+not exclude a patient. The features use nothing after the index date (day 0).
 
-Sets of columns are fixed, so that no patient's presence changes the columns of another.
+Sets of columns are fixed, so that no patient's presence changes the columns of another. One
+patient's rows reach another patient's only through the median, mean and standard deviation of the
+train split.
 """
 
 import numpy as np
@@ -49,9 +51,8 @@ def lab_features(labs: pd.DataFrame) -> pd.DataFrame:
     _check_codes("test", labs["test"], LAB_TESTS)
     recent = labs[(labs["days"] <= 0) & (labs["days"] > -FIVE_YEARS)]
     ordered = recent.drop_duplicates().sort_values(["id", "days"], kind="stable")
-    wide = ordered.pivot_table(
-        index="id", columns="test", values="value", aggfunc=list(LAB_STATISTICS)
-    )
+    values = ordered.groupby(["id", "test"])["value"]
+    wide = values.agg(list(LAB_STATISTICS)).unstack("test")
     wide.columns = [f"{test}_{statistic}" for statistic, test in wide.columns]
     names = [f"{test}_{statistic}" for test in LAB_TESTS for statistic in LAB_STATISTICS]
     return wide.reindex(columns=names).reset_index()
@@ -72,8 +73,8 @@ def joined_table(
     cohort: pd.DataFrame, lab_features: pd.DataFrame, history_features: pd.DataFrame
 ) -> pd.DataFrame:
     """Return one row for each patient of the cohort; missing values are still missing."""
-    table = cohort.merge(lab_features, on="id", how="left")
-    table = table.merge(history_features, on="id", how="left")
+    table = cohort.merge(lab_features, on="id", how="left", validate="one_to_one")
+    table = table.merge(history_features, on="id", how="left", validate="one_to_one")
     counted = [name for name in table.columns if name.endswith("_count") or name.startswith("hx_")]
     table[counted] = table[counted].fillna(0).astype("float64")
     classes = pd.cut(table["bmi"], BMI_EDGES, labels=list(BMI_CLASSES), right=False)
@@ -81,8 +82,8 @@ def joined_table(
     table = pd.concat([table, one_hot], axis=1)
     for name in [*BODY, *(f"{test}_mean" for test in LAB_TESTS)]:
         table[f"{name}_missing"] = table[name].isna().astype("float64")
-    draw = table["id"].to_numpy() * _HASH_MULTIPLIER % _HASH_RANGE / _HASH_RANGE
-    table["split"] = np.where(draw < TRAIN_SHARE, "train", "test")
+    draw = table["id"] * _HASH_MULTIPLIER % _HASH_RANGE / _HASH_RANGE
+    table["split"] = (draw < TRAIN_SHARE).map({True: "train", False: "test"})
     return table
 
 
@@ -114,6 +115,6 @@ def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _check_codes(column: str, values: pd.Series, known: tuple[str, ...]) -> None:
-    unknown = sorted(set(values.unique()) - set(known))
-    if unknown:
-        raise UnknownCodeError(column, unknown, known)
+    unknown = values[~values.isin(known)]
+    if len(unknown):
+        raise UnknownCodeError(column, sorted(set(unknown)), known)

@@ -7,7 +7,7 @@ from traceprop_engine.explanation.counterfactual import (
 )
 from traceprop_engine.explanation.explain import (
     SourceLines,
-    describe_context,
+    describe_contexts,
     describe_step,
     explain,
     explain_prediction,
@@ -35,7 +35,7 @@ __all__ = [
     "SourceLine",
     "SourceLines",
     "Step",
-    "describe_context",
+    "describe_contexts",
     "describe_step",
     "explain",
     "explain_prediction",

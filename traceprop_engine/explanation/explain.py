@@ -27,6 +27,8 @@ from traceprop_engine.tracing import (
     trace_back,
 )
 
+_COLUMNS_NAMED = 3
+
 
 def explain(
     store: Store,
@@ -171,13 +173,25 @@ def describe_step(dataset: TracedDataset) -> Step:
     )
 
 
-def describe_context(context: TracedContext) -> str:
-    """Return a statistic on the way as a sentence."""
-    column = f" of {context.column}" if context.column else ""
-    return (
-        f"{context.dataset} depends on {context.statistic}{column} over "
-        f"{context.n_members:,} rows of {context.input_name}"
+def describe_contexts(contexts: Iterable[TracedContext]) -> tuple[str, ...]:
+    """Return statistics on the way as sentences, one for all columns of the same rows."""
+    columns: dict[tuple[str, str, int, str], list[str]] = {}
+    for context in contexts:
+        key = (context.dataset, context.statistic, context.n_members, context.input_name)
+        known = columns.setdefault(key, [])
+        if context.column and context.column not in known:
+            known.append(context.column)
+    return tuple(
+        f"{dataset} depends on {statistic}{_of_columns(named)} over {n_members:,} rows of {input_}"
+        for (dataset, statistic, n_members, input_), named in columns.items()
     )
+
+
+def _of_columns(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - _COLUMNS_NAMED} more" if len(names) > _COLUMNS_NAMED else ""
+    return f" of {', '.join(names[:_COLUMNS_NAMED])}{more}"
 
 
 def _influential_row(
@@ -212,5 +226,4 @@ def _explained(
 
 
 def _statistics(contexts: Iterable[Sequence[TracedContext]]) -> tuple[str, ...]:
-    sentences = (describe_context(context) for found in contexts for context in found)
-    return tuple(dict.fromkeys(sentences))
+    return describe_contexts(context for found in contexts for context in found)

@@ -28,6 +28,7 @@ Members = list[tuple[str, str, str | None, IntArray]]
 """Input, statistic, column, and the rows of the input that took part."""
 
 _MOST_NOTES_APART = 16
+_STATISTIC = "statistic"
 _JOINED_STATISTIC = "aggregate joined to many rows"
 _WAY_OUT = "keep to pandas operations on whole rows, or declare the rows with `record`"
 
@@ -140,15 +141,15 @@ def _split(maps: Maps) -> tuple[Maps, Members]:
     direct: Maps = {}
     members: Members = []
     for name, row_map in maps.items():
-        small = [part for part in _parts_of(row_map) if _n_pairs(part) <= PAIRS_LIMIT]
+        boxes = boxes_of(row_map.relation)
+        members += [(name, _STATISTIC, None, box.members.array()) for box in boxes]
         for part in _parts_of(row_map):
-            if not any(part is each for each in small):
+            n_pairs = float(part.counts().sum())
+            if n_pairs > PAIRS_LIMIT:
                 members.append((name, _JOINED_STATISTIC, None, _all_of(RowMap(part))))
-        for box in boxes_of(row_map.relation):
-            members.append((name, "statistic", None, box.members.array()))
-        for part in small:
-            known = direct.get(name)
-            direct[name] = RowMap(part) if known is None else known.union(RowMap(part))
+            elif n_pairs or not boxes:
+                known = direct.get(name)
+                direct[name] = RowMap(part) if known is None else known.union(RowMap(part))
     return direct, members
 
 
@@ -157,10 +158,6 @@ def _parts_of(row_map: RowMap) -> list[Direct]:
     if direct is None:
         return []
     return list(direct.parts) if isinstance(direct, Union) else [direct]
-
-
-def _n_pairs(part: Direct) -> float:
-    return float(part.counts().sum())
 
 
 def _members_of(notes: Notes, found: _NodeMaps) -> Members:

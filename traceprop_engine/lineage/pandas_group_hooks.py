@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.core.groupby import groupby as groupby_module
 from pandas.core.groupby.groupby import GroupBy
 from pandas.core.groupby.ops import BaseGrouper, BinGrouper
 from pandas.core.resample import Resampler
@@ -19,9 +20,11 @@ from traceprop_engine.lineage.pandas_marks import (
     place,
     place_all,
     positions,
+    put_mark,
     row_node,
 )
-from traceprop_engine.lineage.pandas_patches import Hook, cached, observed
+from traceprop_engine.lineage.pandas_patches import Hook, argument, cached, observed
+from traceprop_engine.lineage.pandas_rows import as_array
 from traceprop_engine.lineage.row_map import RowMap
 
 
@@ -31,6 +34,8 @@ def group_hooks() -> Iterator[Hook]:
         yield Hook(owner, "result_index_and_ids", cached(_with_group_rows))
     yield Hook(BaseGrouper, "apply_groupwise", observed(_after_apply_groupwise))
     yield Hook(Resampler, "_get_binner", observed(_after_get_binner))
+    yield Hook(GroupBy, "_insert_inaxis_grouper", observed(_after_insert_keys))
+    yield Hook(groupby_module, "_insert_quantile_level", observed(_after_insert_quantiles))
     yield Hook(GroupBy, "_wrap_transform_fast_result", observed(_after_transform))
 
 
@@ -67,6 +72,34 @@ def _after_apply_groupwise(result: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 def _row_of_group(grouper: Any, mark: Mark, group: int) -> int:
     return int(positions(grouper.result_index, mark)[group])
+
+
+def _after_insert_keys(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Mark an aggregate that gets the keys as columns: its rows are the groups, in order."""
+    quantiles = argument(args, kwargs, 2, "qs")
+    groups = args[0]._grouper.result_index
+    times = 1 if quantiles is None else len(quantiles)
+    if len(result) == len(groups) * times:
+        set_row_mark(result, _repeated(row_index(result), groups, times))
+
+
+def _after_insert_quantiles(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    groups = argument(args, kwargs, 0, "idx")
+    quantiles = argument(args, kwargs, 1, "qs")
+    mark = _repeated(result, groups, len(quantiles))
+    if mark is not None and len(result) == len(groups) * len(quantiles):
+        put_mark(result, mark)
+
+
+def _repeated(index: Any, groups: Any, times: int) -> Mark | None:
+    """Return the mark of an index that has each group so many times, one after the other."""
+    mark = mark_of(groups)
+    if mark is None:
+        return None
+    rows = positions(groups, mark)
+    if times > 1:
+        rows = np.repeat(as_array(rows), times)
+    return place(index, mark.node, rows, mark.steps)
 
 
 def _after_transform(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from traceprop_engine.lineage.pandas_marks import (
     positions,
 )
 from traceprop_engine.lineage.pandas_notes import note_rows
-from traceprop_engine.lineage.pandas_patches import Hook, argument, is_user, observed
+from traceprop_engine.lineage.pandas_patches import Hook, argument, called_by, is_user, observed
 from traceprop_engine.lineage.pandas_rows import shifted, taken
 
 _SETTERS = {"_set_axis", "__setattr__", "set_axis", "_set_axis_nocheck"}
@@ -51,12 +51,10 @@ def manager_hooks() -> Iterator[Hook]:
 
 
 def _wrap_reindex_indexer(original: Callable[..., Any]) -> Callable[..., Any]:
-    take = BaseBlockManager.take.__code__
-
     def observe(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         manager = args[0]
         # `take` has picked the labels from the manager's own axis: they carry the right mark.
-        if result is manager or sys._getframe(2).f_code is take:  # noqa: SLF001  (its caller)
+        if result is manager or called_by(BaseBlockManager.take):
             return
         indexer = argument(args, kwargs, 2, "indexer")
         axis = argument(args, kwargs, 3, "axis")

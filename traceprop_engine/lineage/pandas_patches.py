@@ -19,6 +19,8 @@ Observer = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 """Sees the result and the arguments of a call that succeeded; changes neither."""
 
 # Functions of pandas that call what the user passed in: their caller is the user.
+# Training reads a table row by row, and keeps its index: nothing leaves unseen.
+_OWN_ROW_BY_ROW = "traceprop_engine.training."
 _GO_BETWEENS = ("pandas.core.common", "pandas.core.computation.")
 
 _PASSED_OVER = ("numpy.", "traceprop_engine.lineage.pandas_")
@@ -171,17 +173,31 @@ def argument(
     return args[at] if len(args) > at else kwargs.get(name, default)
 
 
-def is_user(frame: FrameType | None) -> bool:
-    """Say whether a call comes from outside pandas; NumPy and hooks call for their callers."""
+def caller(frame: FrameType | None) -> FrameType | None:
+    """Return who a call is made for: NumPy and hooks, this one's too, call for their callers."""
     while frame is not None and _module(frame).startswith(_PASSED_OVER):
         frame = frame.f_back
-    module = "" if frame is None else _module(frame)
+    return frame
+
+
+def is_user(frame: FrameType | None) -> bool:
+    """Say whether a call comes from outside pandas."""
+    found = caller(frame)
+    module = "" if found is None else _module(found)
+    if module.startswith(_OWN_ROW_BY_ROW):
+        return False
     return not module.startswith("pandas.") or module.startswith(_GO_BETWEENS)
 
 
 def called_by_user() -> bool:
     """Say, inside an observer, whether the observed function was called from outside pandas."""
     return is_user(sys._getframe(2))  # noqa: SLF001  (the documented way to see one's caller)
+
+
+def called_by(function: Any) -> FrameType | None:
+    """Return, inside an observer, the frame of the caller if it is this function of pandas."""
+    found = caller(sys._getframe(2))  # noqa: SLF001  (the documented way to see one's caller)
+    return found if found is not None and found.f_code is function.__code__ else None
 
 
 def _module(frame: FrameType) -> str:

@@ -6,7 +6,6 @@ and the note says that other rows had a part in the values.
 """
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from traceprop_engine.lineage.pandas_patches import (
     Observer,
     Wrap,
     argument,
+    called_by,
     called_by_user,
     observed,
 )
@@ -213,7 +213,7 @@ def _is_own(own: Mark | None, obj: Any, mark: Mark, index: Any) -> bool:
 
 def _after_fill_from_series(_result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
     """Note the rows that a series was filled from: `fillna` takes their values as an array."""
-    if sys._getframe(2).f_code is NDFrame.fillna.__code__:
+    if called_by(NDFrame.fillna):
         note_object(args[0], "Series.fillna")
 
 
@@ -226,10 +226,10 @@ def _after_get_dummies(_result: Any, args: tuple[Any, ...], kwargs: dict[str, An
 def _after_preprocess_for_cut(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Note all values of a series that is cut at edges which depend on them."""
     x = argument(args, kwargs, 0, "x")
-    caller = sys._getframe(2)
     if not isinstance(x, pd.Series):
         return
-    if caller.f_code is tile.qcut.__code__:
+    cut = called_by(tile.cut)
+    if called_by(tile.qcut):
         note_object(x, "qcut")
-    elif caller.f_code is tile.cut.__code__ and not np.iterable(caller.f_locals["bins"]):
+    elif cut is not None and not np.iterable(cut.f_locals["bins"]):
         note_object(x, "cut")

@@ -115,7 +115,7 @@ def _verb(owner: str, name: str) -> Wrap:
             finally:
                 _depth.running -= 1
             changed = args[0] if result is None else result
-            _settle(changed, before, mark, f"{owner}.{name}")
+            _settle(changed, mark, f"{owner}.{name}")
             if is_called and isinstance(changed, NDFrame):
                 if name not in _LOOKUPS or row_index(changed)._cache is not before._cache:
                     detail = _detail(parameters, args, kwargs)
@@ -127,14 +127,13 @@ def _verb(owner: str, name: str) -> Wrap:
     return wrap
 
 
-def _settle(result: Any, before: Any, mark: Mark, name: str) -> None:
+def _settle(result: Any, mark: Mark, name: str) -> None:
     """Say that rows were lost, if a result came out without a mark."""
     if not isinstance(result, NDFrame) or has_mark(row_index(result)):
         return
     if result.ndim == 2 and has_mark(result._mgr.axes[0]):
         return
     set_row_mark(result, lost_mark(row_index(result), [mark], name))
-    del before
 
 
 def _record(result: Any, name: str, detail: str, n_rows_in: tuple[int, ...]) -> None:
@@ -182,14 +181,15 @@ def _settle_groups(result: Any, grouped: Any, mark: Mark, verb: str) -> None:
         reason = f"{verb} after the frame was changed in place"
         set_row_mark(result, lost_mark(row_index(result), [mark], reason))
         return
+    found = row_mark(result)
+    if found is not None and not found.node.is_statistic:
+        return
     groups = grouped._grouper.result_index
     of_groups = mark_of(groups)
-    if has_mark(row_index(result)):
-        return
-    if of_groups is not None and row_index(result).equals(groups):
+    if of_groups is not None and grouped.as_index and row_index(result).equals(groups):
         set_row_mark(result, of_groups)
     else:
-        _settle(result, None, mark, verb)
+        _settle(result, mark, verb)
 
 
 def _group_detail(grouped: Any, detail: str) -> str:
