@@ -45,7 +45,7 @@ def lineage_of(index: Any, columns: Any, notes: Notes) -> CapturedLineage:
     mark, across = mark_of(index), None if columns is None else mark_of(columns)
     found = _NodeMaps()
     maps, members = _split(found.at(index, mark) if mark is not None else {})
-    if across is not None:
+    if across is not None and (mark is None or not across.node.is_statistic):
         turned = found.at(columns, across)
         members += [(name, "columns", None, _all_of(each)) for name, each in turned.items()]
     members += _members_of(notes, found)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.core import algorithms
 from pandas.core.arrays.categorical import Categorical
 from pandas.core.base import IndexOpsMixin
 from pandas.core.generic import NDFrame
@@ -70,7 +71,8 @@ def exit_hooks() -> Iterator[Hook]:
         (MultiIndex, "values"),
     ):
         yield Hook(owner, name, observed_property(_leaving(name)), is_vital=False)
-    yield Hook(Categorical, "__init__", observed(_taken_in("Categorical")))
+    yield Hook(Categorical, "__init__", observed(_taken_in("Categorical", 1)))
+    yield Hook(algorithms, "unique_with_mask", observed(_taken_in("unique", 0)))
     yield Hook(_LocationIndexer, "__getitem__", observed(_after_indexer))
     yield Hook(_ScalarAccessIndexer, "__getitem__", observed(_after_indexer))
     yield Hook(pd.Series, "__getitem__", observed(_after_series_getitem))
@@ -93,9 +95,11 @@ def _leaving(name: str) -> Observer:
     return observe
 
 
-def _taken_in(name: str) -> Observer:
+def _taken_in(name: str, at: int) -> Observer:
+    """Return an observer of a function that makes something else of a series' values."""
+
     def observe(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        values = argument(args, kwargs, 1, "values")
+        values = argument(args, kwargs, at, "values")
         if isinstance(values, pd.Series) and called_by_user():
             note_object(values, name)
 

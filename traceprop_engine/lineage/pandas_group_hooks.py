@@ -5,12 +5,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.core.groupby.generic import DataFrameGroupBy
 from pandas.core.groupby import groupby as groupby_module
 from pandas.core.groupby.groupby import GroupBy
 from pandas.core.groupby.ops import BaseGrouper, BinGrouper
 from pandas.core.resample import Resampler
 
-from traceprop_engine.lineage.pandas_align import row_index, row_mark, set_row_mark
+from traceprop_engine.lineage.pandas_align import (
+    row_index,
+    row_mark,
+    set_axis_mark,
+    set_row_mark,
+)
 from traceprop_engine.lineage.pandas_marks import (
     Mark,
     derived,
@@ -34,6 +40,7 @@ def group_hooks() -> Iterator[Hook]:
         yield Hook(owner, "result_index_and_ids", cached(_with_group_rows))
     yield Hook(BaseGrouper, "apply_groupwise", observed(_after_apply_groupwise))
     yield Hook(Resampler, "_get_binner", observed(_after_get_binner))
+    yield Hook(DataFrameGroupBy, "_wrap_applied_output_series", observed(_after_applied_series))
     yield Hook(GroupBy, "_insert_inaxis_grouper", observed(_after_insert_keys))
     yield Hook(groupby_module, "_insert_quantile_level", observed(_after_insert_quantiles))
     yield Hook(GroupBy, "_wrap_transform_fast_result", observed(_after_transform))
@@ -72,6 +79,13 @@ def _after_apply_groupwise(result: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 def _row_of_group(grouper: Any, mark: Mark, group: int) -> int:
     return int(positions(grouper.result_index, mark)[group])
+
+
+def _after_applied_series(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Drop the mark of columns that are the labels of the first group's result alone."""
+    del args, kwargs
+    if result.ndim == 2 and has_mark(result._mgr.axes[0]):
+        set_axis_mark(result._mgr, 0, None)
 
 
 def _after_insert_keys(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -238,6 +238,8 @@ def _after_concat(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     objs, is_series, bm_axis = (argument(args, kwargs, at, name) for at, name in names)
     if is_series:
         _concat_axis(result._mgr, result.ndim - 1, [row_index(o) for o in objs], stack=bm_axis == 0)
+        if result.ndim == 2 and has_mark(result._mgr.axes[0]):
+            set_axis_mark(result._mgr, 0, None)
         return
     for axis in (0, 1):
         _concat_axis(result._mgr, axis, [o._mgr.axes[axis] for o in objs], stack=axis == bm_axis)

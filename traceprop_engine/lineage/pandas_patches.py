@@ -8,6 +8,7 @@ from threading import Lock
 from types import FrameType
 from typing import Any
 
+from pandas.core import algorithms
 from pandas.util._decorators import cache_readonly
 
 from traceprop_engine.errors import PandasInternalsError
@@ -23,6 +24,8 @@ Observer = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 _OWN_ROW_BY_ROW = "traceprop_engine.training."
 _GO_BETWEENS = ("pandas.core.common", "pandas.core.computation.")
 
+# Public functions that hand over to a method, and those that only call for others.
+_SERVE_USERS = (algorithms.factorize.__code__, algorithms.unique.__code__)
 _PASSED_OVER = ("numpy.", "traceprop_engine.lineage.pandas_")
 
 _ABSENT = object()
@@ -175,7 +178,7 @@ def argument(
 
 def caller(frame: FrameType | None) -> FrameType | None:
     """Return who a call is made for: NumPy and hooks, this one's too, call for their callers."""
-    while frame is not None and _module(frame).startswith(_PASSED_OVER):
+    while frame is not None and _is_passed_over(frame):
         frame = frame.f_back
     return frame
 
@@ -198,6 +201,10 @@ def called_by(function: Any) -> FrameType | None:
     """Return, inside an observer, the frame of the caller if it is this function of pandas."""
     found = caller(sys._getframe(2))  # noqa: SLF001  (the documented way to see one's caller)
     return found if found is not None and found.f_code is function.__code__ else None
+
+
+def _is_passed_over(frame: FrameType) -> bool:
+    return _module(frame).startswith(_PASSED_OVER) or frame.f_code in _SERVE_USERS
 
 
 def _module(frame: FrameType) -> str:
