@@ -105,6 +105,15 @@ def test_twelve_lines_of_a_file_are_shown_and_the_rest_counted():
     assert "more (--all-lines)" not in everything
 
 
+def test_a_long_call_is_cut_before_its_row_counts():
+    call = f"DataFrame.reindex(columns={['chol'] * 40}): 13,421 → 13,421 rows"
+    row = InfluentialRow(1, 3, 0.5, (), (Step("labs", "dv_1", 1, (call,)),), ())
+    text = render_explanation(explanation(rows=(row,)), None, width=80)
+    (line,) = (line for line in text.splitlines() if "reindex" in line)
+    assert line.endswith("…: 13,421 → 13,421 rows")
+    assert display_width(line) == 80
+
+
 def test_source_text_cannot_act_on_the_terminal():
     text = render_explanation(explanation(), REMOVAL, width=100)
     assert "\x1b" not in text

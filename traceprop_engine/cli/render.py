@@ -166,8 +166,18 @@ def render_steps(steps: Sequence[Step], page: Page, *, indent: int = 4) -> list[
     shown: list[str] = []
     for step in steps:
         shown.append(shorten(f"{space}{step.dataset}  {counted(step.n_rows, 'row')}", page.width))
-        shown += [shorten(f"{space}  {operation}", page.width) for operation in step.operations]
+        room = page.width - indent - 2
+        shown += [f"{space}  {_operation(operation, room)}" for operation in step.operations]
     return shown
+
+
+def _operation(text: str, width: int) -> str:
+    """Return an operation that fits; what is cut is the call, not the row counts after it."""
+    call, colon, counts = text.rpartition(": ")
+    end = f"{colon}{counts}"
+    if display_width(text) <= width or not call or display_width(end) >= width // 2:
+        return shorten(text, width)
+    return shorten(call, width - display_width(end)) + end
 
 
 def render_unknown(unknown: Sequence[str], page: Page) -> list[str]:
