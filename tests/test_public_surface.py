@@ -1,7 +1,7 @@
 """The public names, spelled out: a change here is a change for users."""
 
-import traceprop_dagster
-import traceprop_engine
+import traceprop_dagster.errors
+import traceprop_engine.errors
 
 ENGINE = """
 Affected AttributionScores CaptureSession CapturedLineage Counterfactual Explanation
@@ -24,10 +24,7 @@ def test_public_names_are_these_and_each_is_there_and_documented():
 
 
 def test_every_error_of_both_packages_belongs_to_the_family():
-    import traceprop_dagster.errors as dagster_errors
-    import traceprop_engine.errors as engine_errors
-
-    for module in (engine_errors, dagster_errors):
+    for module in (traceprop_engine.errors, traceprop_dagster.errors):
         for name, value in vars(module).items():
             if name.endswith("Error"):
                 assert issubclass(value, traceprop_engine.TracepropError), name

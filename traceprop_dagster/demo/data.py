@@ -28,7 +28,7 @@ _ABOUT: dict[DatasetName, str] = {
     ),
     "generated": "Synthetic: made by a seeded generator. No row describes a person.",
 }
-_SEED = 20_240_607
+_SEED = 2
 _N_PATIENTS = 400
 _UNMEASURED = 0.2
 
@@ -46,9 +46,9 @@ class DemoData:
 def write_demo_data(folder: Path, dataset: DatasetName) -> DemoData:
     """Write ``patients.csv``, ``labs.csv`` and ``events.csv``, unless they are there.
 
-    ``dataset.json`` beside them says which data set it is, under which licence, and the SHA-256 that
-    each file has as the demo writes it. A file that is there is never written again, so that what
-    somebody changed in it stays; one that is gone is. An interrupted call can be repeated.
+    ``dataset.json`` beside them says which data set it is, under which licence, and the SHA-256
+    that each file has as the demo writes it. A file that is there is never written again, so that
+    what somebody changed in it stays; one that is gone is. An interrupted call can be repeated.
 
     Args:
         folder: Where to write; made if absent.

@@ -51,8 +51,13 @@ def lab_features(labs: pd.DataFrame) -> pd.DataFrame:
     _check_codes("test", labs["test"], LAB_TESTS)
     recent = labs[(labs["days"] <= 0) & (labs["days"] > -FIVE_YEARS)]
     ordered = recent.drop_duplicates().sort_values(["id", "days"], kind="stable")
-    values = ordered.groupby(["id", "test"])["value"]
-    wide = values.agg(list(LAB_STATISTICS)).unstack("test")
+    wide = ordered.pivot_table(
+        index="id",
+        columns="test",
+        values="value",
+        # pyrefly: ignore [bad-argument-type] (the stubs of pandas leave "last" out)
+        aggfunc=list(LAB_STATISTICS),
+    )
     wide.columns = [f"{test}_{statistic}" for statistic, test in wide.columns]
     names = [f"{test}_{statistic}" for test in LAB_TESTS for statistic in LAB_STATISTICS]
     return wide.reindex(columns=names).reset_index()
@@ -117,4 +122,4 @@ def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _check_codes(column: str, values: pd.Series, known: tuple[str, ...]) -> None:
     unknown = values[~values.isin(known)]
     if len(unknown):
-        raise UnknownCodeError(column, sorted(set(unknown)), known)
+        raise UnknownCodeError(column, sorted({str(each) for each in unknown}), known)
