@@ -13,7 +13,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 from pydantic import PrivateAttr
-from traceprop_engine.lineage.witness import check_witness
 
 from traceprop_dagster.errors import ModelInputError, UnsupportedOutputError
 from traceprop_dagster.metadata import (
@@ -27,6 +26,7 @@ from traceprop_dagster.resources import TracepropStore
 from traceprop_engine.lineage import CaptureSession
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.witness import check_witness
 from traceprop_engine.recording import (
     InputRef,
     Materialization,
@@ -213,9 +213,9 @@ class TracepropIOManager(dg.ConfigurableIOManager):
             [version_id],
         ).to_pylist()
         return {
+            **_link("traceprop/page", self.store.page("dataset", version_id)),
             **lineage_metadata(version_id, lineage),
             **column_lineage_metadata(facts, step.keys),
-            **_link("traceprop/page", self.store.page("dataset", version_id)),
         }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from traceprop_engine.explanation import Counterfactual, Explanation, InfluentialRow
+from traceprop_engine.explanation import Counterfactual, Explanation, InfluentialRow, SourceLine
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.sources import SourceVersion
 from traceprop_engine.training import TrainingRun
@@ -107,25 +107,25 @@ def explanation_metadata(
     metadata: dict[str, Any] = {"traceprop/explained": len(explanations)}
     for explanation, page in zip(explanations, pages, strict=True):
         row = explanation.prediction.row
-        metadata[f"traceprop/row_{row}"] = dg.MetadataValue.md(_influence_table(explanation))
         if page is not None:
-            metadata[f"traceprop/row_{row}_page"] = dg.MetadataValue.url(page)
+            metadata[f"traceprop/page_{row}"] = dg.MetadataValue.url(page)
+        metadata[f"traceprop/row_{row}"] = dg.MetadataValue.md(_influence_table(explanation))
     if explanations and explanations[0].rows:
         metadata["traceprop/trace"] = dg.MetadataValue.md(_trace_text(explanations[0]))
-        metadata["traceprop/strongest_influence"] = explanations[0].rows[0].influence
+        metadata["traceprop/strongest"] = explanations[0].rows[0].influence
     return metadata
 
 
 def counterfactual_metadata(effects: Sequence[tuple[int, Counterfactual]]) -> dict[str, Any]:
     """Return predicted beside found changes, and the largest residual of the Newton steps."""
-    header = ["prediction", "removed training rows", "before", "predicted change", "found change"]
+    header = ["row", "removed", "before", "predicted", "found"]
     rows = [
         [
             row,
             ", ".join(map(str, effect.training_rows)),
-            f"{effect.before:.6g}",
-            f"{effect.predicted_change:+.6g}",
-            f"{effect.found_change:+.6g}",
+            f"{effect.before:.4g}",
+            f"{effect.predicted_change:+.3g}",
+            f"{effect.found_change:+.3g}",
         ]
         for row, effect in effects
     ]
@@ -136,8 +136,8 @@ def counterfactual_metadata(effects: Sequence[tuple[int, Counterfactual]]) -> di
         residuals = [effect.gradient_norm for _, effect in effects]
         errors = [abs(e.found_change - e.predicted_change) for _, e in effects]
         metadata["traceprop/unit"] = effects[0][1].unit
-        metadata["traceprop/largest_gradient_norm"] = max(residuals)
-        metadata["traceprop/largest_error_of_prediction"] = max(errors)
+        metadata["traceprop/gradient_norm"] = max(residuals)
+        metadata["traceprop/error"] = max(errors)
     return metadata
 
 
@@ -189,26 +189,25 @@ def _row_map_table(lineage: CapturedLineage) -> str:
         ]
         for name, row_map in lineage.maps.items()
     ]
-    return shortened_table(["input", "row map", "rows in", "rows out covered"], rows)
+    return shortened_table(["input", "row map", "rows in", "covered"], rows)
 
 
 def _op_table(lineage: CapturedLineage) -> str:
     rows = [
         [
-            op.name,
-            op.detail[:40],
+            f"`{op.name}`",
             " + ".join(f"{n:,}" for n in op.n_rows_in),
             f"{op.n_rows_out:,}",
         ]
         for op in lineage.ops
     ]
-    return shortened_table(["operation", "call", "rows in", "rows out"], rows)
+    return shortened_table(["operation", "rows in", "rows out"], rows)
 
 
 def _context_table(lineage: CapturedLineage) -> str:
     rows = [
         [
-            context.statistic,
+            f"`{context.statistic}`",
             context.column or "",
             context.input,
             f"{len(context.members.backward([0])):,}",
@@ -222,40 +221,47 @@ def _influence_table(explanation: Explanation) -> str:
     strongest = max((abs(row.influence) for row in explanation.rows), default=1.0) or 1.0
     rows = [
         [
-            row.rank,
             row.training_row,
-            f"{row.influence:+.4f} " + "█" * round(8 * abs(row.influence) / strongest),
-            _source_places(row, limit=1),
+            f"{row.influence:+.3f} " + "█" * round(3 * abs(row.influence) / strongest),
+            _first_place(row),
         ]
         for row in explanation.rows
     ]
-    header = ["rank", "training row", f"influence ({explanation.unit})", "source lines"]
+    header = ["row", explanation.unit, "made from"]
     return shortened_table(header, rows)
 
 
-def _source_places(row: InfluentialRow, limit: int) -> str:
-    """Return file and line of source rows, ``limit`` of each file and the number of the others."""
-    files: dict[str, list[str]] = {}
+def _first_place(row: InfluentialRow) -> str:
+    """Return file and line of the source that has the fewest rows, and how many rows there are."""
+    files: dict[str, list[SourceLine]] = {}
     for line in row.lines:
-        place = line.row if line.line_number is None else line.line_number
-        files.setdefault(line.uri.rsplit("/", 1)[-1], []).append(str(place))
-    return ", ".join(
-        f"{name}:{'+'.join(places[:limit])}"
-        + (f" (+{len(places) - limit})" if len(places) > limit else "")
-        for name, places in files.items()
-    )
+        files.setdefault(line.uri, []).append(line)
+    if not files:
+        return "unknown"
+    first = min(files.values(), key=len)[0]
+    number = first.row if first.line_number is None else first.line_number
+    more = f" +{len(row.lines) - 1}" if len(row.lines) > 1 else ""
+    return f"{first.source}:{number}{more}"
 
 
 def _trace_text(explanation: Explanation) -> str:
+    """Return the way from the strongest row to its source lines as a tree, narrow enough to show."""
     row = explanation.rows[0]
     lines = [
-        f"prediction row {explanation.prediction.row}",
-        (
-            f"└─ {explanation.model}, training row {row.training_row}: "
-            f"{row.influence:+.4f} {explanation.unit}"
-        ),
+        f"{explanation.prediction.dataset} row {explanation.prediction.row}",
+        f"└─ {explanation.model}",
+        f"   └─ row {row.training_row}: {row.influence:+.3f} {explanation.unit}",
     ]
-    for depth, step in enumerate(reversed(row.steps), start=1):
-        lines.append(f"{'   ' * min(depth, 3)}└─ {step.dataset}: {step.n_rows:,} rows")
-    lines.append(f"{'   ' * 3}└─ {_source_places(row, limit=3)}")
+    lines += [
+        f"      └─ {step.dataset}: {step.n_rows:,} row{'s' if step.n_rows > 1 else ''}"
+        for step in reversed(row.steps[:-1])
+    ]
+    files: dict[str, list[str]] = {}
+    for line in row.lines:
+        number = line.row if line.line_number is None else line.line_number
+        files.setdefault(line.uri.rsplit("/", 1)[-1], []).append(str(number))
+    lines += [
+        f"         └─ {name}:{numbers[0]}" + (f" +{len(numbers) - 1}" if len(numbers) > 1 else "")
+        for name, numbers in files.items()
+    ]
     return "```\n" + "\n".join(lines) + "\n```"
