@@ -245,7 +245,7 @@ def _first_place(row: InfluentialRow) -> str:
 
 
 def _trace_text(explanation: Explanation) -> str:
-    """Return the way from the strongest row to its source lines as a tree, narrow enough to show."""
+    """Return the way from the strongest row to its source lines as a narrow tree."""
     row = explanation.rows[0]
     lines = [
         f"{explanation.prediction.dataset} row {explanation.prediction.row}",

@@ -139,6 +139,17 @@ def record_dataset(
     return version_id
 
 
+def record_lineage(store: Store, made: Materialization, lineage: CapturedLineage) -> str:
+    """Record where rows came from without the rows themselves, for data that is kept elsewhere.
+
+    Returns:
+        The identifier of the dataset version.
+    """
+    version_id, facts = _dataset_facts(store, made, None, [], lineage)
+    store.commit(facts)
+    return version_id
+
+
 def record_training_run(
     store: Store,
     made: Materialization,
@@ -340,7 +351,7 @@ def load_row_map(store: Store, facts: Mapping[str, object]) -> RowMap:
 def _dataset_facts(
     store: Store,
     made: Materialization,
-    content_block: str,
+    content_block: str | None,
     columns: Sequence[Mapping[str, str]],
     lineage: CapturedLineage,
 ) -> tuple[str, Facts]:

@@ -137,8 +137,12 @@ class InfluenceFunction:
             return "influence function, first derivative in the row's weight"
         if self.run.family == "linear":
             return "leave-one-out, exact for predictions, to first order for losses"
-        counts = f"{len(self.refitted)} rows refitted exactly, {len(self.rough)} only roughly right"
-        return f"influence function, leverage-corrected; {counts}"
+        counts = (
+            (len(self.refitted), "rows refitted exactly"),
+            (len(self.rough), "rows only roughly right"),
+        )
+        told = "".join(f"; {n} {what}" for n, what in counts if n)
+        return f"influence function, leverage-corrected{told}"
 
     @property
     def rough(self) -> NDArray[np.int64]:
