@@ -122,28 +122,27 @@ def test_the_reproduction_loses_nothing_of_the_store(tmp_path, lock):
 
 
 EAGER = """
-import sys
 from traceprop_engine.store import Store
-store = Store.open(sys.argv[1])
-for n in range(int(sys.argv[3])):
-    store.commit({"op": [{"dataset_version_id": sys.argv[2], "ordinal": n}]})
-    store.ingest(blocking=True, wait_seconds=300)
-    print(sys.argv[2], n, flush=True)
+directory, name, n_commits, acknowledged = arguments
+store = Store.open(directory)
+with open(acknowledged, "w") as done:
+    for n in range(n_commits):
+        store.commit({"op": [{"dataset_version_id": name, "ordinal": n}]})
+        store.ingest(blocking=True, wait_seconds=300)
+        print(name, n, file=done, flush=True)
 """
 
 
-def open_all_at_once(tmp_path, n_workers, n_commits):
+def open_all_at_once(start_worker, tmp_path, n_workers, n_commits):
     store = Store.create(tmp_path / "store")
+    files = {f"w{worker}": tmp_path / f"ack{worker}" for worker in range(n_workers)}
     workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", EAGER, str(store.directory), f"w{worker}", str(n_commits)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for worker in range(n_workers)
+        start_worker(EAGER, store.directory, name, n_commits, file) for name, file in files.items()
     ]
-    acknowledged = [line for worker in workers for line in worker.communicate()[0].splitlines()]
-    assert [worker.returncode for worker in workers] == [0] * n_workers
+    for worker in workers:
+        worker.join(timeout=300)
+    assert [worker.exitcode for worker in workers] == [0] * n_workers
+    acknowledged = [line for file in files.values() for line in file.read_text().splitlines()]
     assert len(acknowledged) == n_workers * n_commits
     assert store.ingest(blocking=True).commit_numbers == ()
     with duckdb.connect(str(store.directory / "traceprop.duckdb")) as connection:
@@ -151,10 +150,10 @@ def open_all_at_once(tmp_path, n_workers, n_commits):
     assert sorted(f"{worker} {n}" for worker, n in rows) == sorted(acknowledged)
 
 
-def test_twelve_processes_that_all_open_the_index_lose_no_transaction(tmp_path):
-    open_all_at_once(tmp_path, n_workers=12, n_commits=6)
+def test_twelve_processes_that_all_open_the_index_lose_no_transaction(start_worker, tmp_path):
+    open_all_at_once(start_worker, tmp_path, n_workers=12, n_commits=10)
 
 
 @pytest.mark.slow
-def test_thirty_two_processes_that_all_open_the_index_lose_no_transaction(tmp_path):
-    open_all_at_once(tmp_path, n_workers=32, n_commits=20)
+def test_thirty_two_processes_that_all_open_the_index_lose_no_transaction(start_worker, tmp_path):
+    open_all_at_once(start_worker, tmp_path, n_workers=32, n_commits=20)
