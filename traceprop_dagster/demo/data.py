@@ -136,8 +136,8 @@ def nafld() -> dict[str, pd.DataFrame]:
 def generated_hospital(n_patients: int = _N_PATIENTS, seed: int = _SEED) -> dict[str, pd.DataFrame]:
     """Return a small synthetic hospital: patients, labs and events with the real columns.
 
-    Age, weight, earlier diagnoses and blood pressure raise the risk of a cardiovascular event. Some
-    weights are missing and some lab rows stand in the file twice, as in the real data.
+    Age, weight and sex raise the risk of a cardiovascular event, and the blood pressure with it.
+    Some weights are missing and some lab rows stand in the file twice, as in the real data.
 
     Args:
         n_patients: How many patients.
