@@ -4,7 +4,7 @@ Dagster loads all inputs of a step, runs its body, and then hands over the outpu
 Between the first load and the next step a capture session follows the rows through pandas.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from traceprop_engine.recording import (
     InputRef,
     Materialization,
     RecordedRun,
+    column_lineage,
     find_dataset_version,
     load_frame,
     load_training_run,
@@ -167,7 +168,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
             partition_key=partition,
             run_id=context.step_context.run_id,
         )
-        step.inputs[name] = InputRef("dataset", version.id)
+        step.inputs[name] = InputRef("dataset", version.id, version.columns)
         step.keys[name] = context.asset_key
         if version.is_training_run:
             step.models[name] = load_training_run(store, version.id)
@@ -180,7 +181,9 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         plain, lineage = step.session.finish(frame)
         lineage = check_witness(lineage, step.frames, plain)
         version_id = record_dataset(store, made, plain, lineage)
-        return self._dataset_metadata(store, step, version_id, lineage) | frame_metadata(plain)
+        return self._dataset_metadata(
+            step, version_id, lineage, map(str, plain.columns)
+        ) | frame_metadata(plain)
 
     def _write_training_run(
         self, store: Store, made: Materialization, step: _Step, run: TrainingRun
@@ -188,7 +191,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         lineage = step.session.lineage(run.index)
         version_id, run_id = record_training_run(store, made, run, lineage)
         return {
-            **self._dataset_metadata(store, step, version_id, lineage),
+            **self._dataset_metadata(step, version_id, lineage),
             **training_run_metadata(run_id, run),
             **_link("traceprop/run_page", self.store.page("run", run_id)),
         }
@@ -202,20 +205,17 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         version_id = record_predictions(
             store, made, replace(predictions, frame=plain), lineage, model
         )
-        return self._dataset_metadata(store, step, version_id, lineage) | frame_metadata(plain)
+        return self._dataset_metadata(
+            step, version_id, lineage, map(str, plain.columns)
+        ) | frame_metadata(plain)
 
     def _dataset_metadata(
-        self, store: Store, step: _Step, version_id: str, lineage: CapturedLineage
+        self, step: _Step, version_id: str, lineage: CapturedLineage, columns: Iterable[str] = ()
     ) -> dict[str, Any]:
-        facts = store.query(
-            "SELECT column_name, input_name, input_column FROM column_lineage "
-            "WHERE dataset_version_id = ? ORDER BY ALL",
-            [version_id],
-        ).to_pylist()
         return {
             **_link("traceprop/page", self.store.page("dataset", version_id)),
             **lineage_metadata(version_id, lineage),
-            **column_lineage_metadata(facts, step.keys),
+            **column_lineage_metadata(column_lineage(columns, lineage, step.inputs), step.keys),
         }
 
 

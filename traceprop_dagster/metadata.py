@@ -41,13 +41,13 @@ def frame_metadata(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def column_lineage_metadata(
-    facts: Sequence[Mapping[str, str]], upstream: Mapping[str, dg.AssetKey]
+    followed: Sequence[tuple[str, str, str]], upstream: Mapping[str, dg.AssetKey]
 ) -> dict[str, Any]:
     """Return column lineage under Dagster's own key; nothing when no column is followed."""
     deps: dict[str, list[dg.TableColumnDep]] = {}
-    for fact in facts:
-        dep = dg.TableColumnDep(upstream[fact["input_name"]], fact["input_column"])
-        known = deps.setdefault(fact["column_name"], [])
+    for column, name, input_column in followed:
+        dep = dg.TableColumnDep(upstream[name], input_column)
+        known = deps.setdefault(column, [])
         if dep not in known:  # partitions of one asset are inputs of their own
             known.append(dep)
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)} if deps else {}

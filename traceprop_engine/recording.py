@@ -4,7 +4,7 @@ Identifiers are digests of what they name, so that recording the same thing twic
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -24,14 +24,22 @@ from traceprop_engine.training import Predictions, TrainingRun
 
 InputKind = Literal["source", "dataset"]
 Facts = dict[str, list[dict[str, object]]]
+_MEMBERS, _BITS = "members", "bits"
 
 
 @dataclass(frozen=True)
 class InputRef:
-    """What an input of a dataset version was: a source version or another dataset version."""
+    """What an input of a dataset version was: a source version or another dataset version.
+
+    Attributes:
+        kind: Which of the two.
+        id: Its identifier.
+        columns: Names of its columns, for column lineage.
+    """
 
     kind: InputKind
     id: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,12 +89,13 @@ class DatasetVersion:
     reason: str | None
     content_block: str | None
     is_training_run: bool
+    columns: tuple[str, ...]
     commit_no: int
 
 
 def record_source(store: Store, version: SourceVersion) -> InputRef:
     """Record what the bytes of a source file were, with the place of each record in them."""
-    ref = InputRef("source", version.source_version_id)
+    ref = InputRef("source", version.source_version_id, version.columns)
     if store.query("SELECT 1 FROM source_version WHERE source_version_id = ?", [ref.id]).num_rows:
         return ref
     facts = version.to_dict()
@@ -96,7 +105,7 @@ def record_source(store: Store, version: SourceVersion) -> InputRef:
         store.put_table(version.index.to_table()) if version.index is not None else None
     )
     facts["seen_at"] = _now()
-    store.commit({"source_version": [facts]})
+    store.commit({"source_version": [facts]}, ingest=False)
     return ref
 
 
@@ -134,8 +143,8 @@ def record_dataset(
     block = store.put_table(table)
     columns = [{"name": str(f.name), "type": str(f.type)} for f in table.schema]
     version_id, facts = _dataset_facts(store, made, block, columns, lineage)
-    facts["column_lineage"] = _column_lineage(store, version_id, frame, lineage, made.inputs)
-    store.commit(facts)
+    facts["column_lineage"] = _column_facts(version_id, frame, lineage, made)
+    store.commit(facts, ingest=False)
     return version_id
 
 
@@ -146,7 +155,7 @@ def record_lineage(store: Store, made: Materialization, lineage: CapturedLineage
         The identifier of the dataset version.
     """
     version_id, facts = _dataset_facts(store, made, None, [], lineage)
-    store.commit(facts)
+    store.commit(facts, ingest=False)
     return version_id
 
 
@@ -209,7 +218,7 @@ def record_training_run(
             "block": store.put_array(gradients),
         }
     ]
-    store.commit(facts)
+    store.commit(facts, ingest=False)
     return version_id, run_id
 
 
@@ -227,7 +236,7 @@ def record_predictions(
     block = store.put_table(table)
     version_id, facts = _dataset_facts(store, made, block, columns, lineage)
     labels = predictions.labels
-    facts["column_lineage"] = _column_lineage(store, version_id, frame, lineage, made.inputs)
+    facts["column_lineage"] = _column_facts(version_id, frame, lineage, made)
     facts["prediction_set"] = [
         {
             "dataset_version_id": version_id,
@@ -237,7 +246,7 @@ def record_predictions(
             "created_at": _now(),
         }
     ]
-    store.commit(facts)
+    store.commit(facts, ingest=False)
     return version_id
 
 
@@ -262,7 +271,7 @@ def find_dataset_version(
     found = store.query(
         """
         SELECT dataset_version_id, dataset, run_id, n_rows, fidelity, coverage, reason,
-               content_block, commit_no,
+               content_block, commit_no, columns,
                dataset_version_id IN (SELECT dataset_version_id FROM training_run)
                  AS is_training_run
         FROM dataset_version
@@ -275,8 +284,9 @@ def find_dataset_version(
     ).to_pylist()
     if not found:
         raise DatasetNotFoundError(dataset, dataset_names(store))
-    row = found[0]
-    return DatasetVersion(id=row.pop("dataset_version_id"), **row)
+    row = _decoded(found[0], "columns")
+    columns = tuple(str(column["name"]) for column in row.pop("columns"))
+    return DatasetVersion(id=row.pop("dataset_version_id"), columns=columns, **row)
 
 
 def dataset_names(store: Store) -> list[str]:
@@ -339,6 +349,9 @@ def load_row_map(store: Store, facts: Mapping[str, object]) -> RowMap:
     if block is not None:
         table = store.get_table(block)
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    if facts["kind"] == _MEMBERS:
+        bits = np.unpackbits(columns[_BITS], count=cast("int", facts["n_in"]))
+        return RowMap.groups(bits.astype(np.int8) - 1, 1)
     return RowMap.from_parts(
         cast("RowMapKind", facts["kind"]),
         cast("int", facts["n_out"]),
@@ -424,6 +437,9 @@ def _row_map_facts(
 
 def _map_parts(store: Store, row_map: RowMap) -> dict[str, object]:
     kind, params, columns = row_map.to_parts()
+    if kind == "groups" and row_map.n_out == 1:
+        # The members of a statistic: one bit for each row of the input is the least to write.
+        kind, columns = _MEMBERS, {_BITS: np.packbits(columns["out_row"] == 0)}
     return {
         "kind": kind,
         "n_out": row_map.n_out,
@@ -433,45 +449,40 @@ def _map_parts(store: Store, row_map: RowMap) -> dict[str, object]:
     }
 
 
-def _column_lineage(
-    store: Store,
-    version_id: str,
-    frame: pd.DataFrame,
-    lineage: CapturedLineage,
-    inputs: Mapping[str, InputRef],
-) -> list[dict[str, object]]:
-    """Say which output columns carry the name of a column of an input that rows came from.
+def column_lineage(
+    columns: Iterable[str], lineage: CapturedLineage, inputs: Mapping[str, InputRef]
+) -> list[tuple[str, str, str]]:
+    """Return which columns have the name of a column of an input that rows came from.
 
     Only names are compared: a column that was renamed or derived is not followed.
+
+    Returns:
+        Column, input and the input's column.
     """
-    facts: list[dict[str, object]] = []
-    for name, row_map in lineage.maps.items():
-        if not row_map.is_known:
-            continue
-        known = set(input_columns(store, inputs[name]))
-        facts += [
-            {
-                "dataset_version_id": version_id,
-                "column_name": column,
-                "input_name": name,
-                "input_column": column,
-            }
-            for column in map(str, frame.columns)
-            if column in known
-        ]
-    return facts
+    names = list(columns)
+    return [
+        (column, name, column)
+        for name, row_map in lineage.maps.items()
+        if row_map.is_known
+        for column in names
+        if column in inputs[name].columns
+    ]
 
 
-def input_columns(store: Store, ref: InputRef) -> list[str]:
-    """Return the column names of a source version or a dataset version."""
-    table, key = (
-        ("source_version", "source_version_id")
-        if ref.kind == "source"
-        else ("dataset_version", "dataset_version_id")
-    )
-    found = store.query(f"SELECT columns FROM {table} WHERE {key} = ?", [ref.id]).to_pylist()
-    columns = _decoded(found[0], "columns")["columns"] if found else []
-    return [str(column["name"] if isinstance(column, dict) else column) for column in columns]
+def _column_facts(
+    version_id: str, frame: pd.DataFrame, lineage: CapturedLineage, made: Materialization
+) -> list[dict[str, object]]:
+    return [
+        {
+            "dataset_version_id": version_id,
+            "column_name": column,
+            "input_name": name,
+            "input_column": input_column,
+        }
+        for column, name, input_column in column_lineage(
+            map(str, frame.columns), lineage, made.inputs
+        )
+    ]
 
 
 def _direct_input(lineage: CapturedLineage, inputs: Mapping[str, InputRef]) -> str | None:

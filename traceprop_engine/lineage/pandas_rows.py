@@ -31,7 +31,7 @@ def taken(rows: Rows, indexer: IntArray) -> IntArray:
             return _own(indexer)
         found = np.asarray(indexer, dtype=np.int64) * rows.step + rows.start
     else:
-        found = rows[indexer] if len(rows) else np.full(len(indexer), -1)
+        found = rows.take(indexer) if len(rows) else np.full(len(indexer), -1)
     if indexer.size and indexer.min() < 0:
         found = np.where(indexer < 0, -1, found)
     return _own(found)

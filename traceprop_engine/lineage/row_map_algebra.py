@@ -188,8 +188,8 @@ def _taken(outer: Function, inner: Direct) -> Direct | None:
 def _looked_up(outer: Function, values: IntArray, missing: int) -> IntArray:
     """Return ``values`` at the parents, ``missing`` where there is none."""
     if outer.is_total:
-        return values[outer.parents()]
-    return np.append(values, values.dtype.type(missing))[outer.parents()]
+        return values.take(outer.parents())
+    return np.append(values, values.dtype.type(missing)).take(outer.parents())
 
 
 def _window_taken(outer: Function, inner: Window) -> Window:
