@@ -169,7 +169,9 @@ def _encoded(table: pa.Table, encoding: Encoding) -> memoryview:
     pq.write_table(
         table,
         sink,
-        compression="zstd",
+        # What differences leave of random rows cannot be compressed, and trying costs most of all.
+        compression=dict.fromkeys(others, "zstd") if differences else "zstd",
+        write_statistics=others if differences else True,
         use_dictionary=others if differences else True,
         column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
         use_compliant_nested_type=False,  # or the items of lists come back under another name
