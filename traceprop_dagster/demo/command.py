@@ -55,12 +55,12 @@ def demo(folder: Path, dataset: DatasetName, row: int | None, *, as_json: bool) 
     materialize(root)
     explanation, counterfactual = answer(Store.open(root / "store"), row)
     if as_json:
-        value = {"explanation": explanation.to_dict(), "removal": counterfactual.to_dict()}
+        value = explanation.to_dict() | {"counterfactual": counterfactual.to_dict()}
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
         return
     width = min(shutil.get_terminal_size((100, 40)).columns, 120)
     click.echo(render_explanation(explanation, counterfactual, width=width))
-    say(next_steps(root))
+    say(next_steps(root, explanation.prediction.row))
 
 
 def materialize(root: Path) -> None:
@@ -91,12 +91,12 @@ def answer(store: Store, row: int | None) -> tuple[Explanation, Counterfactual]:
     return explanation, removal_effect(predictions, row, [first])
 
 
-def next_steps(root: Path) -> str:
+def next_steps(root: Path, row: int) -> str:
     """Return how to go on."""
     home, store = root / "dagster_home", root / "store"
     return (
         "\nGo on:\n"
-        f"  traceprop explain --store {store} --where 'id = …'\n"
+        f"  traceprop explain --store {store} --row {row} --all-lines\n"
         f"  traceprop affected patients --line 2 --store {store}\n"
         f"  traceprop serve --store {store}\n"
         f"  TRACEPROP_DEMO_DIR={root} DAGSTER_HOME={home} dagster dev -m "
