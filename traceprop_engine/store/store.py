@@ -70,7 +70,7 @@ class Store:
         """Make a store in ``directory``, or open the one that is there.
 
         Raises:
-            StoreExistsError: ``directory`` holds something else, or cannot hold a store.
+            StoreExistsError: ``directory`` is a file, or DuckDB cannot work there.
             StoreWriteError: The directory cannot be made.
             StoreSchemaError: The store there is of a newer release.
         """
