@@ -350,7 +350,7 @@ def load_row_map(store: Store, facts: Mapping[str, object]) -> RowMap:
         table = store.get_table(block)
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
     if facts["kind"] == _MEMBERS:
-        bits = np.unpackbits(columns[_BITS], count=cast("int", facts["n_in"]))
+        bits = np.unpackbits(columns[_BITS].astype(np.uint8), count=cast("int", facts["n_in"]))
         return RowMap.groups(bits.astype(np.int8) - 1, 1)
     return RowMap.from_parts(
         cast("RowMapKind", facts["kind"]),

@@ -126,9 +126,7 @@ CASES = [
     keyed("train_test_split", lambda a: train_test_split(a, random_state=0)[0]),
     keyed("sklearn shuffle", lambda a: shuffle(a, random_state=0)),
     keyed("sklearn resample", lambda a: resample(a, random_state=0)),
-    keyed(
-        "set_index+loc+reset_index", lambda a: a.set_index("s").loc[["s3", "s1"]].reset_index()
-    ),
+    keyed("set_index+loc+reset_index", lambda a: a.set_index("s").loc[["s3", "s1"]].reset_index()),
     Case(
         "numpy shuffle -> DataFrame",
         lambda a: pd.DataFrame(a.to_numpy()[::-1], columns=a.columns),

@@ -12,7 +12,7 @@ from tests.oracle.pandas_capture_oracle import (
 )
 
 pytest.importorskip("sklearn")
-from sklearn.model_selection import KFold, StratifiedShuffleSplit  # noqa: E402  (see above)
+from sklearn.model_selection import KFold, StratifiedShuffleSplit
 
 pytestmark = [
     pytest.mark.oracle,
@@ -92,9 +92,13 @@ AGGREGATES += [
     grouped("as_index=False, size", lambda a: a.groupby("k", as_index=False).size()),
     grouped("reset_index", lambda a: a.groupby("k").v.mean().reset_index()),
     grouped("groupby.size", lambda a: a.groupby("k").size()),
-    grouped("sort=False", lambda a: a.groupby("k", sort=False).v.sum(), expect=members("k", sort=False)),
+    grouped(
+        "sort=False", lambda a: a.groupby("k", sort=False).v.sum(), expect=members("k", sort=False)
+    ),
     grouped("two keys", lambda a: a.groupby(["k", "h"]).v.sum(), by=["k", "h"]),
-    grouped("two keys, flat", lambda a: a.groupby(["k", "h"], as_index=False).v.sum(), by=["k", "h"]),
+    grouped(
+        "two keys, flat", lambda a: a.groupby(["k", "h"], as_index=False).v.sum(), by=["k", "h"]
+    ),
     grouped("missing keys dropped", lambda a: a.groupby("h").v.sum(), by="h"),
     grouped(
         "missing keys kept",
@@ -105,9 +109,7 @@ AGGREGATES += [
     grouped(
         "categories not observed",
         lambda a: a.groupby("c", observed=False).v.count(),
-        expect=members_of(
-            lambda a: [list(a.o[a.c == label]) for label in ["s", "p", "q", "r"]]
-        ),
+        expect=members_of(lambda a: [list(a.o[a.c == label]) for label in ["s", "p", "q", "r"]]),
     ),
     grouped(
         "categories and key, not observed",
@@ -116,10 +118,16 @@ AGGREGATES += [
             lambda a: [list(a.o[(a.c == c) & (a.k == k)]) for c in "spqr" for k in range(3)]
         ),
     ),
-    grouped("groupby a function", lambda a: a.groupby(lambda i: i % 3).v.sum(),
-            expect=members_of(lambda a: [list(a.o[i::3]) for i in range(3)])),
-    grouped("groupby an array", lambda a: a.groupby(np.arange(N) // 5).v.sum(),
-            expect=members_of(lambda a: [list(a.o[i : i + 5]) for i in (0, 5, 10)])),
+    grouped(
+        "groupby a function",
+        lambda a: a.groupby(lambda i: i % 3).v.sum(),
+        expect=members_of(lambda a: [list(a.o[i::3]) for i in range(3)]),
+    ),
+    grouped(
+        "groupby an array",
+        lambda a: a.groupby(np.arange(N) // 5).v.sum(),
+        expect=members_of(lambda a: [list(a.o[i : i + 5]) for i in (0, 5, 10)]),
+    ),
     grouped("groupby a level", lambda a: a.set_index(["k", "h"]).groupby(level="k").v.sum()),
     grouped("series groupby series", lambda a: a.v.groupby(a.k).sum()),
     grouped("groupby.describe", lambda a: a.groupby("k").v.describe()),
@@ -132,9 +140,7 @@ AGGREGATES += [
         "groupby.apply frame",
         lambda a: a.groupby("k").apply(lambda g: pd.DataFrame({"m": [g.v.min(), g.v.max()]})),
         expect=lambda f, r: {
-            "a": [
-                set(np.flatnonzero(f["a"].k == k)) for k in r.index.get_level_values(0)
-            ]
+            "a": [set(np.flatnonzero(f["a"].k == k)) for k in r.index.get_level_values(0)]
         },
     ),
     grouped(
@@ -150,8 +156,11 @@ AGGREGATES += [
         expect=lambda f, r: {"a": [set(np.flatnonzero(f["a"].k == k)) for k in r.k]},
     ),
     grouped("groupby idxmax", lambda a: a.groupby("k").v.idxmax()),
-    grouped("of a filtered frame", lambda a: a[a.v > 0].groupby("k").v.mean(),
-            expect=members_of(lambda a: a[a.v > 0].groupby("k").o.agg(list))),
+    grouped(
+        "of a filtered frame",
+        lambda a: a[a.v > 0].groupby("k").v.mean(),
+        expect=members_of(lambda a: a[a.v > 0].groupby("k").o.agg(list)),
+    ),
     grouped("of a sorted frame", lambda a: a.sort_values("v").groupby("k").v.first()),
     grouped(
         "of a bootstrap",
@@ -162,17 +171,32 @@ AGGREGATES += [
     ),
     grouped(
         "of a bootstrap, twice grouped",
-        lambda a: a.sample(frac=2, replace=True, random_state=1)
-        .groupby(["k", "h"], as_index=False).v.mean().groupby("h").v.max(),
+        lambda a: (
+            a.sample(frac=2, replace=True, random_state=1)
+            .groupby(["k", "h"], as_index=False)
+            .v.mean()
+            .groupby("h")
+            .v.max()
+        ),
         expect=members_of(
-            lambda a: a.sample(frac=2, replace=True, random_state=1)
-            .dropna(subset="h").groupby("h").o.agg(list)
+            lambda a: (
+                a.sample(frac=2, replace=True, random_state=1)
+                .dropna(subset="h")
+                .groupby("h")
+                .o.agg(list)
+            )
         ),
     ),
-    grouped("sorted after", lambda a: a.groupby("k").v.mean().sort_values(),
-            expect=lambda f, r: {"a": [set(np.flatnonzero(f["a"].k == k)) for k in r.index]}),
-    grouped("group looked up", lambda a: a.groupby("k").v.mean().loc[[2, 0]].reset_index(),
-            expect=lambda f, r: {"a": [set(np.flatnonzero(f["a"].k == k)) for k in r.k]}),
+    grouped(
+        "sorted after",
+        lambda a: a.groupby("k").v.mean().sort_values(),
+        expect=lambda f, r: {"a": [set(np.flatnonzero(f["a"].k == k)) for k in r.index]},
+    ),
+    grouped(
+        "group looked up",
+        lambda a: a.groupby("k").v.mean().loc[[2, 0]].reset_index(),
+        expect=lambda f, r: {"a": [set(np.flatnonzero(f["a"].k == k)) for k in r.k]},
+    ),
 ]
 
 PER_ROW = [
@@ -244,7 +268,10 @@ PER_ROW = [
     keyed("a slice of a split", lambda a: [a.iloc[i::3] for i in range(3)][1]),
     keyed("random split by mask", lambda a: a[np.random.default_rng(0).random(len(a)) < 0.6]),
     keyed("sample weights", lambda a: a.sample(5, weights="o", random_state=0)),
-    keyed("sample n ignore_index", lambda a: a.sample(20, replace=True, random_state=2, ignore_index=True)),
+    keyed(
+        "sample n ignore_index",
+        lambda a: a.sample(20, replace=True, random_state=2, ignore_index=True),
+    ),
     keyed("permutation", lambda a: a.iloc[np.random.default_rng(3).permutation(len(a))]),
 ]
 
@@ -258,7 +285,11 @@ def pivoted(name, run, row, expect=None, **more):
 
 
 RESHAPES = [
-    pivoted("pivot_table", lambda a: a.pivot_table(index="k", columns="c", values="v", observed=True), "k"),
+    pivoted(
+        "pivot_table",
+        lambda a: a.pivot_table(index="k", columns="c", values="v", observed=True),
+        "k",
+    ),
     pivoted(
         "pivot_table, several",
         lambda a: a.pivot_table(
@@ -266,9 +297,7 @@ RESHAPES = [
         ),
         "k",
         lambda f, r: {
-            "a": [
-                set(np.flatnonzero((f["a"].k == k) & f["a"].h.notna())) for k in r.index
-            ]
+            "a": [set(np.flatnonzero((f["a"].k == k) & f["a"].h.notna())) for k in r.index]
         },
     ),
     pivoted(
@@ -302,15 +331,24 @@ RESHAPES = [
         "t",
     ),
     keyed("melt", lambda a: a.melt(id_vars=["o", "k"], value_vars=["v", "c"])),
-    keyed("melt ignore_index=False", lambda a: pd.melt(a, id_vars="o", value_vars=["v"], ignore_index=False)),
-    keyed("melt of a filtered frame", lambda a: a[a.v > 0].melt(id_vars="o", value_vars=["v", "k"])),
-    keyed("stack of a frame", lambda a: a.set_index("o")[["v", "k"]].stack().rename("x").reset_index()),
+    keyed(
+        "melt ignore_index=False",
+        lambda a: pd.melt(a, id_vars="o", value_vars=["v"], ignore_index=False),
+    ),
+    keyed(
+        "melt of a filtered frame", lambda a: a[a.v > 0].melt(id_vars="o", value_vars=["v", "k"])
+    ),
+    keyed(
+        "stack of a frame", lambda a: a.set_index("o")[["v", "k"]].stack().rename("x").reset_index()
+    ),
     keyed(
         "stack of column levels",
-        lambda a: pd.concat({"x": a[["v", "k"]], "y": a[["v", "k"]]}, axis=1)
-        .set_index(a.o.rename("o"))
-        .stack(level=0)
-        .reset_index(),
+        lambda a: (
+            pd.concat({"x": a[["v", "k"]], "y": a[["v", "k"]]}, axis=1)
+            .set_index(a.o.rename("o"))
+            .stack(level=0)
+            .reset_index()
+        ),
     ),
     keyed(
         "wide_to_long",
@@ -318,10 +356,15 @@ RESHAPES = [
             a[["o", "v", "k"]].rename(columns={"v": "m1", "k": "m2"}), "m", i="o", j="n"
         ).reset_index(),
     ),
-    keyed("explode of lists", lambda a: a.assign(l=[list(range(i % 4)) for i in range(N)]).explode("l")),
+    keyed(
+        "explode of lists",
+        lambda a: a.assign(l=[list(range(i % 4)) for i in range(N)]).explode("l"),
+    ),
     keyed(
         "explode ignore_index",
-        lambda a: a.assign(l=[list(range(i % 4)) for i in range(N)]).explode("l", ignore_index=True),
+        lambda a: a.assign(l=[list(range(i % 4)) for i in range(N)]).explode(
+            "l", ignore_index=True
+        ),
     ),
     keyed(
         "explode of two columns",
@@ -370,10 +413,21 @@ TIMES = [
     keyed("resample ffill", lambda a: a.set_index("t").sort_index().resample("3h").ffill()),
     keyed("asfreq", lambda a: a.set_index("t").sort_index().asfreq("11h")),
     keyed("between_time", lambda a: a.set_index("t").between_time("06:00", "18:00")),
-    keyed("a slice of time", lambda a: a.set_index("t").sort_index().loc["2024-01-02":"2024-01-04"]),
-    keyed("tz and shift of the index", lambda a: a.set_index("t").tz_localize("UTC").shift(1, freq="D")),
-    keyed("reindex with a method", lambda a: a.set_index("t").sort_index().reindex(
-        pd.date_range("2024-01-01", periods=5, freq="D"), method="nearest")),
+    keyed(
+        "a slice of time", lambda a: a.set_index("t").sort_index().loc["2024-01-02":"2024-01-04"]
+    ),
+    keyed(
+        "tz and shift of the index",
+        lambda a: a.set_index("t").tz_localize("UTC").shift(1, freq="D"),
+    ),
+    keyed(
+        "reindex with a method",
+        lambda a: (
+            a.set_index("t")
+            .sort_index()
+            .reindex(pd.date_range("2024-01-01", periods=5, freq="D"), method="nearest")
+        ),
+    ),
 ]
 
 

@@ -65,9 +65,7 @@ def by_labels(name, run, frames=labelled, **more):
 
     def expect(inputs, result):
         return {
-            key: [
-                set(np.flatnonzero(frame.index == label).tolist()) for label in result.index
-            ]
+            key: [set(np.flatnonzero(frame.index == label).tolist()) for label in result.index]
             for key, frame in inputs.items()
         }
 
@@ -128,7 +126,9 @@ MERGES += [
     joined("merge validate", lambda a, b: a.merge(b, on="id", validate="1:m")),
     joined("merge sort", lambda a, b: pd.merge(b, a, on="id", how="left", sort=True)),
     joined("merge filtered", lambda a, b: a[a.x > 2].merge(b[b.y < 12], on="id", how="left")),
-    joined("merge after sample", lambda a, b: a.sample(frac=2, replace=True, random_state=0).merge(b)),
+    joined(
+        "merge after sample", lambda a, b: a.sample(frac=2, replace=True, random_state=0).merge(b)
+    ),
     Case(
         "merge left_anti",
         lambda a, b: a.merge(b, on="id", how="left_anti"),
@@ -156,9 +156,7 @@ MERGES += [
     ),
     joined(
         "merge_ordered by",
-        lambda a, b: pd.merge_ordered(
-            a[["pa", "id", "g"]], b[["pb", "id"]], on="id", left_by="g"
-        ),
+        lambda a, b: pd.merge_ordered(a[["pa", "id", "g"]], b[["pb", "id"]], on="id", left_by="g"),
     ),
     joined(
         "two merges",
@@ -196,7 +194,10 @@ CONCATS = [
     joined("concat keys", lambda a, b: pd.concat([a, b], keys=["one", "two"])),
     joined("concat dict", lambda a, b: pd.concat({"one": a, "two": b, "three": a.head(2)})),
     joined("concat generator", lambda a, b: pd.concat(x for x in (a, None, b))),
-    joined("concat inner", lambda a, b: pd.concat([a.assign(pb=np.nan), b.assign(pa=np.nan)], join="inner")),
+    joined(
+        "concat inner",
+        lambda a, b: pd.concat([a.assign(pb=np.nan), b.assign(pa=np.nan)], join="inner"),
+    ),
     joined("concat with an empty frame", lambda a, b: pd.concat([a.head(0), b, a])),
     joined("concat of pieces", lambda a, b: pd.concat([g for _, g in a.groupby("g")] + [b])),
     joined(
@@ -240,7 +241,9 @@ ALIGNED = [
         {"a": "pa", "b": "y"},
         frames=same_size,
     ),
-    by_labels("set several columns", changed("a", lambda d, o: d.__setitem__(["y", "z"], o[["y", "pb"]]))),
+    by_labels(
+        "set several columns", changed("a", lambda d, o: d.__setitem__(["y", "z"], o[["y", "pb"]]))
+    ),
     by_positions("add two series", lambda a, b: (a.x + b.y).to_frame()),
     by_labels("add two series by labels", lambda a, b: (a.x + b.y).to_frame()),
     by_labels("flex add with fill_value", lambda a, b: a.x.add(b.y, fill_value=0).to_frame()),
@@ -268,20 +271,22 @@ ALIGNED = [
     by_positions("str.cat", lambda a, b: a.x.astype(str).str.cat(b.y.astype(str)).to_frame()),
     by_positions("frame of two series", lambda a, b: pd.DataFrame({"x": a.x, "y": b.y})),
     by_labels("frame of two series by labels", lambda a, b: pd.DataFrame({"x": a.x, "y": b.y})),
-    by_labels("frame of series with an index", lambda a, b: pd.DataFrame({"y": b.y}, index=a.index)),
+    by_labels(
+        "frame of series with an index", lambda a, b: pd.DataFrame({"y": b.y}, index=a.index)
+    ),
     by_positions("eval of two", lambda a, b: a.assign(y=b.y).eval("z = x + y")),
     by_labels(
         "align",
         lambda a, b: (lambda left, right: left.assign(y=right.y))(*a.align(b, axis=0)),
     ),
-    by_positions(
-        "update", changed("a", lambda d, o: d.update(o.rename(columns={"y": "x"})))
-    ),
+    by_positions("update", changed("a", lambda d, o: d.update(o.rename(columns={"y": "x"})))),
     by_positions("compare", lambda a, b: a[["x"]].compare(b[["y"]].rename(columns={"y": "x"}))),
     by_positions("clip by series", lambda a, b: a[["x"]].clip(upper=b.y, axis=0)),
     Case(
         "loc assignment of some rows",
-        changed("a", lambda d, o: d.__setattr__("x", d.x) or d.loc.__setitem__((d.k == 1, "x"), o.y)),
+        changed(
+            "a", lambda d, o: d.__setattr__("x", d.x) or d.loc.__setitem__((d.k == 1, "x"), o.y)
+        ),
         {"a": "pa"},
         lambda f, r: {"b": [{i} if k == 1 else set() for i, k in enumerate(r.k)]},
         frames=same_size,
@@ -295,9 +300,9 @@ ALIGNED = [
     ),
     Case(
         "mask assignment on a series",
-        lambda a, b: (
-            lambda s: (s.__setitem__(s > 4, b.y), pd.DataFrame({"pa": a.pa, "s": s}))[1]
-        )(a.x.copy()),
+        lambda a, b: (lambda s: (s.__setitem__(s > 4, b.y), pd.DataFrame({"pa": a.pa, "s": s}))[1])(
+            a.x.copy()
+        ),
         {"a": "pa"},
         lambda f, r: {"b": [{i} for i in range(9)]},
         frames=same_size,

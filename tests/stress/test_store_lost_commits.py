@@ -21,6 +21,8 @@ pytestmark = pytest.mark.stress
 
 DELAY_SECONDS = 2
 
+# Seen on 2.0.0 and 2.0.1; 1.5 reads the header under its lock.
+LOSES_COMMITS = duckdb.__version__ in {"2.0.0", "2.0.1"}
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 PLAIN = """
@@ -99,7 +101,7 @@ def test_the_reproduction_loses_a_commit_of_duckdb_2_0_0_without_our_lock(tmp_pa
     run_both(start(PLAIN, path, "late", late_lock_on=path), early, path)
     with duckdb.connect(str(path)) as connection:
         found = {who for (who,) in connection.execute("select who from e").fetchall()}
-    lost = {"late"} if duckdb.__version__ == "2.0.0" else {"late", "early"}
+    lost = {"late"} if LOSES_COMMITS else {"late", "early"}
     assert found == lost
 
 
@@ -114,7 +116,7 @@ def test_the_reproduction_loses_nothing_of_the_store(tmp_path, lock):
     taken_over = run_both(late, early, index)
     if lock == "with lock":
         assert sorted(taken_over) == ["1", "2"]
-    elif duckdb.__version__ == "2.0.0":  # the index did lose one, and the log gave it back
+    elif LOSES_COMMITS:  # the index did lose one, and the log gave it back
         assert len(taken_over) > 2
     found = store.query("select dataset_version_id from op order by 1")
     assert found["dataset_version_id"].to_pylist() == ["early", "late"]

@@ -11,7 +11,7 @@ from traceprop_engine.errors import StoreBusyError, StoreNotFoundError, Tracepro
 from traceprop_engine.store import Store
 
 _PACKAGES = ("traceprop-dagster", "dagster", "duckdb", "pandas", "numpy", "pyarrow", "scipy")
-_RACY_DUCKDB = "2.0.0"
+_RACY_DUCKDB = ("2.0.0", "2.0.1")
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ def _package(name: str) -> Finding:
 
 
 def _duckdb_remarks() -> list[Finding]:
-    if version("duckdb") != _RACY_DUCKDB:
+    installed = version("duckdb")
+    if installed not in _RACY_DUCKDB:
         return []
     text = (
-        f"DuckDB {_RACY_DUCKDB} can lose a commit when two processes open one file at the same "
+        f"DuckDB {installed} can lose a commit when two processes open one file at the same "
         "moment. Stores are opened under a lock of their own and lose nothing; a shell of DuckDB "
         "that opens traceprop.duckdb while a pipeline runs may damage the index, which `traceprop "
         "store rebuild` mends."

@@ -68,7 +68,7 @@ def choose_row(predictions: PredictionSet, *, row: int | None, where: str | None
     """
     if row is not None:
         return row
-    matches = [] if where is None else rows_where(predictions.frame, where)
+    matches = np.empty(0, int) if where is None else rows_where(predictions.frame, where)
     if len(matches) != 1:
         raise NoRowChosenError(predictions.version.dataset, where, len(matches))
     return int(matches[0])

@@ -1,4 +1,4 @@
-"""The value that capture hands over: how the rows of one result follow from the rows of its inputs."""
+"""What capture hands over: how the rows of one result follow from the rows of its inputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

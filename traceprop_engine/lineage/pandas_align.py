@@ -140,5 +140,3 @@ def _add_edge(edges: list[tuple[Node, Rows]], node: Node, rows: Rows) -> None:
             edges[at] = (node, rows)
             return
     edges.append((node, rows))
-
-

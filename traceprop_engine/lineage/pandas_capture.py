@@ -103,7 +103,9 @@ class CaptureSession:
         """
         self._require_open("load a frame")
         if name in self._notes.inputs:
-            raise CaptureError(f"There is an input {name!r} already", "give each input its own name")
+            raise CaptureError(
+                f"There is an input {name!r} already", "give each input its own name"
+            )
         mark = row_mark(frame)
         if mark is not None and mark.node.notes is self._notes:
             raise CaptureError(

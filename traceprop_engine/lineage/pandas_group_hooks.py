@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.core.groupby.generic import DataFrameGroupBy
 from pandas.core.groupby import groupby as groupby_module
+from pandas.core.groupby.generic import DataFrameGroupBy
 from pandas.core.groupby.groupby import GroupBy
 from pandas.core.groupby.ops import BaseGrouper, BinGrouper
 from pandas.core.resample import Resampler

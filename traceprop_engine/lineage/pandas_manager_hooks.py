@@ -123,7 +123,7 @@ def claim_of(mark: Mark) -> str:
 
 
 def _set_by_user() -> bool:
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  (who set the axis, the user or pandas)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_name in _SETTERS and not is_user(frame):
         frame = frame.f_back
     return is_user(frame)

@@ -55,6 +55,7 @@ class HookSet:
     hooks: Sequence[Hook]
     _n_open: int = 0
     _put: list[tuple[Hook, Any, Any]] = field(default_factory=list)
+    _made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def acquire(self) -> None:
@@ -103,9 +104,17 @@ class HookSet:
             return
         before = vars(hook.owner).get(hook.name, _ABSENT)
         original = getattr(hook.owner, hook.name) if before is _ABSENT else before
-        replacement = hook.wrap(original)
+        replacement = self._replacement(hook, original)
         setattr(hook.owner, hook.name, replacement)
         self._put.append((hook, before, replacement))
+
+    def _replacement(self, hook: Hook, original: Any) -> Any:
+        """Return what stands in for ``original``, the same at every opening."""
+        made_of, replacement = self._made.get(id(hook), (None, None))
+        if made_of is not original:
+            replacement = hook.wrap(original)
+            self._made[id(hook)] = (original, replacement)
+        return replacement
 
 
 def _take_out(hook: Hook, before: Any, replacement: Any) -> bool:
@@ -194,12 +203,12 @@ def is_user(frame: FrameType | None) -> bool:
 
 def called_by_user() -> bool:
     """Say, inside an observer, whether the observed function was called from outside pandas."""
-    return is_user(sys._getframe(2))  # noqa: SLF001  (the documented way to see one's caller)
+    return is_user(sys._getframe(2))
 
 
 def called_by(function: Any) -> FrameType | None:
     """Return, inside an observer, the frame of the caller if it is this function of pandas."""
-    found = caller(sys._getframe(2))  # noqa: SLF001  (the documented way to see one's caller)
+    found = caller(sys._getframe(2))
     return found if found is not None and found.f_code is function.__code__ else None
 
 

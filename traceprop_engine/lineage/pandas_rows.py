@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.row_map_arrays import checked_rows
+from traceprop_engine.lineage.row_map_cheapest import classified
 
 IntArray = NDArray[np.integer[Any]]
 Rows = range | IntArray
@@ -26,15 +28,24 @@ def is_counting(rows: Rows, n_rows: int) -> bool:
 
 def taken(rows: Rows, indexer: IntArray) -> IntArray:
     """Return the rows at ``indexer``, -1 where that is -1; a new array, which nobody changes."""
+    if isinstance(rows, range) and rows.start == 0 and rows.step == 1:
+        narrow = np.int32 if rows.stop <= np.iinfo(np.int32).max else np.int64
+        return np.array(indexer, dtype=narrow)
     if isinstance(rows, range):
-        if rows.start == 0 and rows.step == 1:
-            return _own(indexer)
         found = np.asarray(indexer, dtype=np.int64) * rows.step + rows.start
     else:
         found = rows.take(indexer) if len(rows) else np.full(len(indexer), -1)
     if indexer.size and indexer.min() < 0:
-        found = np.where(indexer < 0, -1, found)
-    return _own(found)
+        found[indexer < 0] = -1
+    return narrowed(found)
+
+
+def narrowed(rows: IntArray) -> IntArray:
+    """Return row numbers as int32 where they fit: they are kept until the session closes."""
+    if rows.dtype == np.int32:
+        return rows
+    fits = len(rows) == 0 or rows.max() <= np.iinfo(np.int32).max
+    return rows.astype(np.int32 if fits else np.int64, copy=False)
 
 
 def shifted(rows: Rows, periods: int) -> IntArray:
@@ -68,18 +79,18 @@ def covers(one: Rows, other: Rows) -> bool:
 
 
 def map_of(rows: Rows, n_in: int) -> RowMap:
-    """Return the row map of an output whose row ``i`` is input row ``rows[i]``."""
+    """Return the row map of an output whose row ``i`` is input row ``rows[i]``.
+
+    The array becomes the map's own.
+
+    Raises:
+        RowMapError: A row is out of range.
+    """
     if isinstance(rows, range):
         return RowMap.range(rows.start, rows.step, len(rows), n_in)
-    return RowMap.classify(rows, n_in)
+    return RowMap(classified(checked_rows(rows, n_in, "rows", none=True), n_in))
 
 
 def no_rows(n: int) -> IntArray:
     """Return ``n`` positions without a row."""
     return np.full(n, -1, dtype=np.int32)
-
-
-def _own(rows: IntArray) -> IntArray:
-    """Return a copy: the array may be the user's, who may change it later."""
-    narrow = np.int32 if len(rows) == 0 or rows.max() <= np.iinfo(np.int32).max else np.int64
-    return np.array(rows, dtype=narrow)

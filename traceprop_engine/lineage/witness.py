@@ -96,7 +96,7 @@ def _shared_columns(frame: pd.DataFrame, output: pd.DataFrame) -> list[Any]:
     both = [
         column
         for column in frame.columns.intersection(output.columns)
-        if np.ndim(frame.columns.get_loc(column)) == 0 and not _is_slice(frame, output, column)
+        if isinstance(frame.columns.get_loc(column), int) and not _is_slice(frame, output, column)
     ]
     return [column for column in both if frame[column].dtype == output[column].dtype]
 
@@ -128,7 +128,7 @@ def _check_column(
 def _changed(old: Any, new: Any) -> NDArray[np.bool_]:
     """Return where a value was replaced by another; a gap that was filled or made is none."""
     with np.errstate(invalid="ignore"):
-        same = np.asarray(pd.array(old == new, dtype="boolean").fillna(False), dtype=bool)
+        same = np.asarray(pd.array(old == new, dtype="boolean").fillna(value=False), dtype=bool)
     return ~same & ~np.asarray(pd.isna(old)) & ~np.asarray(pd.isna(new))
 
 
@@ -188,7 +188,7 @@ def _is_offset(old: Any, new: Any) -> bool:
         return False
     both = ~np.asarray(pd.isna(old)) & ~np.asarray(pd.isna(new))
     steps = pd.Series(new[both] - old[both])
-    return steps.nunique() == 1
+    return len(steps) > 0 and bool((steps == steps.iloc[0]).all())
 
 
 def _is_reordered(before: Ints, after: Ints, n_values: int) -> bool:

@@ -52,6 +52,18 @@ def link(*parts: object) -> str:
 
 
 @cache
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _short(text: object, length: int = 12) -> str:
+    return str(text)[:length]
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("traceprop_engine.serving"),
@@ -60,18 +72,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "counted": counted,
-        "number": lambda value: f"{value:,}",
-        "percent": lambda value: f"{value:.1%}",
+        "number": _number,
+        "percent": _percent,
         "plain": plain_value,
         "row_numbers": row_numbers,
-        "short": lambda text, length=12: str(text)[:length],
+        "short": _short,
         "signed": signed,
         "source_text": _source_text,
         "time": _time,
         "visible": visible,
     }
+    environment.filters |= filters
     functions: dict[str, Any] = {
         "key_lines": key_lines,
         "lines_by_file": lines_by_file,

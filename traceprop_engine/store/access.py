@@ -1,6 +1,6 @@
 """Opening the DuckDB file of a store: never without the lock that all processes of ours respect.
 
-DuckDB 2.0.0 reads the header of a file before it takes its own lock, and two processes that open
+DuckDB 2.0 reads the header of a file before it takes its own lock, and two processes that open
 it at the same moment can lose a commit. So our lock is taken before DuckDB opens the file and
 released after it has closed it. Nothing here, or in a process that has the file open, may open it
 in another way: closing any descriptor of a file drops DuckDB's lock on it.
