@@ -83,7 +83,7 @@ def _pieces_below(node: Node, rows: Rows) -> list[tuple[Node, Rows]]:
         if parent is not None:
             local = as_array(rows) - start
             # Seen as unsigned, a negative number is larger than any other.
-            local[local.view(local.dtype.str.replace("i", "u")) >= n] = -1
+            local[local.view(f"u{local.itemsize}") >= n] = -1
             below.append((parent, _looked_up(parent, via, local)))
         start += n
     return below
