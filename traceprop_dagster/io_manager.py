@@ -112,8 +112,10 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         raise UnsupportedOutputError(made.dataset, type(obj), list(writers))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """End the sessions of this run."""
+        """End the sessions of this run, and show what it recorded to whoever asks in SQL."""
         del context
+        if self._steps:
+            self.store.open().ingest()
         for key in list(self._steps):
             self._steps.pop(key).session.close()
 

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 INDEXES = {
-    "counted": lambda n: pd.RangeIndex(n),
+    "counted": pd.RangeIndex,
     "named": lambda n: pd.RangeIndex(n, name="row"),
     "offset": lambda n: pd.RangeIndex(5, 5 + 2 * n, 2),
     "numbers": lambda n: pd.Index(np.random.default_rng(n).permutation(n)),
@@ -61,6 +61,15 @@ REFUSALS = (
     IndexError,
     AttributeError,
 )
+
+
+def refused(run, case):
+    """The kind and the words of the error that pandas raises, if it raises one."""
+    try:
+        run(case)
+    except REFUSALS as error:
+        return type(error), str(error)
+    return None
 
 
 def number(d):
@@ -133,7 +142,7 @@ UNARY = {
     "astype": lambda d: d.astype({"k": "float64"}).astype({"k": "int64"}),
     "melt": lambda d: (
         d.melt(
-            id_vars=[c for c in d.columns if c not in (number(d),) or c == "k"],
+            id_vars=[c for c in d.columns if c != number(d) or c == "k"],
             value_vars=[number(d)],
             var_name="mv",
             value_name="mx",
@@ -201,13 +210,11 @@ def test_keys_agree_with_the_maps_after_any_chain(before, join, after, end, inde
         chain(before, join, after, end),
         frames=lambda: frames(index_a, index_b, seed),
     )
-    try:
-        inputs, plain, _ = run_plain(case)
-    except REFUSALS as refusal:
-        with pytest.raises(type(refusal)) as raised:
-            run_tracked(case)
-        assert str(raised.value) == str(refusal)
+    refusal = refused(run_plain, case)
+    if refusal is not None:
+        assert refused(run_tracked, case) == refusal
         return
+    inputs, plain, _ = run_plain(case)
     result, _, lineage, given_back = run_tracked(case)
     assert_same(given_back, plain, case.name)
     assert_same(result, plain, case.name)

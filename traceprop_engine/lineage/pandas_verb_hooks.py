@@ -116,15 +116,19 @@ def _verb(owner: str, name: str) -> Wrap:
                 _depth.running -= 1
             changed = args[0] if result is None else result
             _settle(changed, mark, f"{owner}.{name}")
-            if is_called and isinstance(changed, NDFrame):
-                if name not in _LOOKUPS or row_index(changed)._cache is not before._cache:
-                    detail = _detail(parameters, args, kwargs)
-                    _record(changed, f"{owner}.{name}", detail, (len(before),))
+            if is_called and isinstance(changed, NDFrame) and _is_told(name, changed, before):
+                detail = _detail(parameters, args, kwargs)
+                _record(changed, f"{owner}.{name}", detail, (len(before),))
             return result
 
         return hooked
 
     return wrap
+
+
+def _is_told(name: str, result: Any, before: Any) -> bool:
+    """Say whether an operation did something to rows: a choice of columns does not."""
+    return name not in _LOOKUPS or row_index(result)._cache is not before._cache
 
 
 def _settle(result: Any, mark: Mark, name: str) -> None:
