@@ -218,8 +218,9 @@ def _after_fill_from_series(_result: Any, args: tuple[Any, ...], _kwargs: dict[s
 
 
 def _after_get_dummies(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note the values that the columns are made of; those of a categorical stand in its dtype."""
     data = argument(args, kwargs, 0, "data")
-    if isinstance(data, pd.Series):
+    if isinstance(data, pd.Series) and not isinstance(data.dtype, pd.CategoricalDtype):
         note_object(data, "get_dummies")
 
 
