@@ -17,6 +17,7 @@ from pandas.core.indexes.base import Index
 from pandas.core.indexes.multi import MultiIndex
 from pandas.core.indexes.range import RangeIndex
 from pandas.core.indexing import (  # pyrefly: ignore
+    _AtIndexer,
     _LocationIndexer,
     _ScalarAccessIndexer,
 )
@@ -73,8 +74,8 @@ def exit_hooks() -> Iterator[Hook]:
         yield Hook(owner, name, observed_property(_leaving(name)), is_vital=False)
     yield Hook(Categorical, "__init__", observed(_taken_in("Categorical", 1)))
     yield Hook(algorithms, "unique_with_mask", observed(_taken_in("unique", 0)))
-    yield Hook(_LocationIndexer, "__getitem__", observed(_after_indexer))
-    yield Hook(_ScalarAccessIndexer, "__getitem__", observed(_after_indexer))
+    for owner in (_LocationIndexer, _ScalarAccessIndexer, _AtIndexer):
+        yield Hook(owner, "__getitem__", observed(_after_indexer))
     yield Hook(pd.Series, "__getitem__", observed(_after_series_getitem))
     yield Hook(NDFrame, "xs", observed(_after_series_getitem))
 

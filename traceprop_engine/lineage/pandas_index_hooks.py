@@ -41,7 +41,19 @@ def index_hooks() -> Iterator[Hook]:
         for name, pick in _PICKS.items():
             if name in vars(cls):
                 yield Hook(cls, name, observed(_observer(pick, keeps_labels=name != "insert")))
+        for name in _RELABELS:
+            if name in vars(cls):
+                yield Hook(cls, name, observed(_after_relabel))
     yield Hook(pd.MultiIndex, "from_arrays", observed_classmethod(_after_from_arrays))
+
+
+def _after_relabel(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    """Labels were made of labels one by one: where they hold data, its rows go along."""
+    mark = mark_of(args[0])
+    if mark is None or mark.rows is None or not isinstance(result, Index) or has_mark(result):
+        return
+    if len(result) == len(args[0]):
+        put_mark(result, mark)
 
 
 def _observer(pick: Pick, *, keeps_labels: bool) -> Observer:
@@ -118,6 +130,13 @@ _PICKS: dict[str, Pick] = {
     "insert": _insert,
     "copy": _copy,
 }
+
+
+_RELABELS = (
+    "astype map get_level_values droplevel to_flat_index round fillna where putmask _arith_method "
+    "_unary_method swaplevel reorder_levels remove_unused_levels set_levels set_codes shift "
+    "tz_localize tz_convert normalize to_period to_timestamp floor ceil infer_objects"
+).split()
 
 
 def _index_classes() -> list[type[Any]]:

@@ -161,7 +161,7 @@ def reached_inputs(node: Node, rows: Rows) -> dict[str, Mask]:
 
 def _parts_of(node: Node) -> list[tuple[int, Node | None, Via]]:
     """Return how many rows come from each parent, and how; all of them do from that of an edge."""
-    return [(node.n_rows, parent, via) for parent, via in node.edges] + list(node.pieces)
+    return [*((node.n_rows, parent, via) for parent, via in node.edges), *node.pieces]
 
 
 def _parents_of(mask: Mask, parent: Node, via: Via) -> Mask:

@@ -16,7 +16,8 @@ from pandas.core.generic import NDFrame
 from pandas.core.groupby.generic import DataFrameGroupBy, SeriesGroupBy
 from pandas.core.resample import Resampler
 from pandas.core.reshape import concat as concat_module
-from pandas.core.reshape.merge import _MergeOperation
+from pandas.core.reshape import merge as merge_module
+from pandas.core.reshape.merge import _MergeOperation, _OrderedMerge
 
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.pandas_align import names_in_order, row_index, row_mark, set_row_mark
@@ -51,7 +52,8 @@ _OF_GROUPS: dict[type[Any], Sequence[str]] = {
     Resampler: [*_AGGREGATES, "asfreq", "ffill", "bfill", "interpolate"],
 }
 _LOOKUPS = ("__getitem__",)
-_MERGES = ("merge", "merge_asof", "merge_ordered", "_merger", "_groupby_and_merge", "<lambda>")
+_MERGES = ("merge", "merge_asof", "merge_ordered", "_merger")
+_SELECTORS = ("__call__", "__getitem__")
 
 # Arguments that say what a call did, in the words of the call; labels and values are left out.
 _SHOWN = (
@@ -92,7 +94,9 @@ def verb_hooks() -> Iterator[Hook]:
     for owner, names in _OF_GROUPS.items():
         for name in names:
             yield Hook(owner, name, _group_verb(name), is_vital=False)
-    yield Hook(_MergeOperation, "get_result", _wrap_merge)
+    for owner in (_MergeOperation, _OrderedMerge):
+        yield Hook(owner, "get_result", _wrap_merge)
+    yield Hook(merge_module, "_groupby_and_merge", _wrap_merge_of_groups)
     yield Hook(concat_module, "_get_result", _wrap_concat)
 
 
@@ -104,14 +108,15 @@ def _verb(owner: str, name: str) -> Wrap:
         @functools.wraps(original)
         def hooked(*args: Any, **kwargs: Any) -> Any:
             mark = row_mark(args[0])
+            given = kwargs
             if takes_frame_level:
-                kwargs["level"] = kwargs.get("level", 0) + 1
+                given = kwargs | {"level": kwargs.get("level", 0) + 1}
             if mark is None:
-                return original(*args, **kwargs)
+                return original(*args, **given)
             before, is_called = row_index(args[0]), _is_called(sys._getframe(1))
             _depth.running += 1
             try:
-                result = original(*args, **kwargs)
+                result = original(*args, **given)
             finally:
                 _depth.running -= 1
             changed = args[0] if result is None else result
@@ -152,13 +157,15 @@ def _group_verb(name: str) -> Wrap:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         parameters = list(inspect.signature(original).parameters)
 
+        selectors = _SELECTORS if name.startswith("_") else ()
+
         @functools.wraps(original)
         def hooked(*args: Any, **kwargs: Any) -> Any:
             grouped = args[0]
             mark = row_mark(grouped.obj)
             if mark is None:
                 return original(*args, **kwargs)
-            is_called = _is_called(sys._getframe(1))
+            is_called = _is_called(_caller_of(selectors))
             _depth.running += 1
             try:
                 result = original(*args, **kwargs)
@@ -209,6 +216,24 @@ def _wrap_merge(original: Callable[..., Any]) -> Callable[..., Any]:
             n_rows = (len(self.orig_left), len(self.orig_right))
             _record(result, _merge_name(self), _merge_detail(self), n_rows)
         return result
+
+    return hooked
+
+
+def _wrap_merge_of_groups(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell of an ordered merge by groups as one operation, not of one for each group."""
+
+    @functools.wraps(original)
+    def hooked(by: Any, left: Any, right: Any, merge_pieces: Any) -> Any:
+        is_called = _is_called(_caller_of(_MERGES))
+        _depth.running += 1
+        try:
+            result, left_by = original(by, left, right, merge_pieces)
+        finally:
+            _depth.running -= 1
+        if is_called and row_mark(result) is not None:
+            _record(result, "pandas.merge_ordered", _shown("by", by), (len(left), len(right)))
+        return result, left_by
 
     return hooked
 
