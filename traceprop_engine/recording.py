@@ -418,6 +418,11 @@ def _row_map_facts(
         (name, row_map, None) for name, row_map in lineage.maps.items()
     ]
     entries += [(context.input, context.members, context) for context in lineage.contexts]
+    written: dict[int, dict[str, object]] = {}  # several statistics of the same rows share a map
+    for _, row_map, context in entries:
+        if id(row_map) not in written:
+            written[id(row_map)] = _map_parts(store, row_map, of_statistic=context is not None)
+    known = "claimed" if lineage.fidelity == "claimed" else "exact"
     return [
         {
             "dataset_version_id": version_id,
@@ -428,16 +433,16 @@ def _row_map_facts(
             "role": "direct" if context is None else "context",
             "statistic": None if context is None else context.statistic,
             "column_name": None if context is None else context.column,
-            "fidelity": "exact" if row_map.is_known else "unknown",
-            **_map_parts(store, row_map),
+            "fidelity": known if row_map.is_known else "unknown",
+            **written[id(row_map)],
         }
         for ordinal, (name, row_map, context) in enumerate(entries)
     ]
 
 
-def _map_parts(store: Store, row_map: RowMap) -> dict[str, object]:
+def _map_parts(store: Store, row_map: RowMap, *, of_statistic: bool) -> dict[str, object]:
     kind, params, columns = row_map.to_parts()
-    if kind == "groups" and row_map.n_out == 1:
+    if of_statistic and kind == "groups":
         # The members of a statistic: one bit for each row of the input is the least to write.
         kind, columns = _MEMBERS, {_BITS: np.packbits(columns["out_row"] == 0)}
     return {
