@@ -24,6 +24,7 @@ from traceprop_engine.explanation import (
 from traceprop_engine.store import Store
 
 _INSTANCE_CONFIG = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+_OUR_PACKAGES = ("traceprop_engine.", "traceprop_dagster.")
 
 
 @click.command()
@@ -78,7 +79,7 @@ def materialize(root: Path) -> None:
     for event in result.all_node_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            raise DemoFailedError(str(event.step_key), _innermost(error))
+            raise DemoFailedError(str(event.step_key), _what_was_raised(error))
 
 
 def answer(store: Store, row: int | None) -> tuple[Explanation, Counterfactual]:
@@ -125,8 +126,13 @@ def _instance(home: Path) -> Generator[dg.DagsterInstance]:
         yield instance
 
 
-def _innermost(error: Any) -> str:
-    """Return the message of the error that caused all others, without its class."""
-    while error.cause is not None:
+def _what_was_raised(error: Any) -> str:
+    """Return in one line what a step raised, without the errors that Dagster puts around it.
+
+    The class is named unless it is one of ours, whose messages say all.
+    """
+    while error.cause is not None and str(error.cls_name).startswith("Dagster"):
         error = error.cause
-    return str(error.message).strip().splitlines()[0].partition(": ")[2]
+    line = str(error.message).strip().splitlines()[0]
+    name, _, message = line.partition(": ")
+    return message if name.startswith(_OUR_PACKAGES) else line

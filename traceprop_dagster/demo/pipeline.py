@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from traceprop_dagster.errors import UnknownCodeError
+from traceprop_engine.errors import UnknownColumnError
 
 FIVE_YEARS = 5 * 365
 CARDIOVASCULAR = ("MI", "afib", "ang/isc", "cardiac arrest", "heart failure", "stroke")
@@ -22,6 +23,9 @@ EVENTS = (*CARDIOVASCULAR, "diabetes", "dyslipidemia", "htn", "nafld")
 LAB_TESTS = ("chol", "dbp", "fib4", "hdl", "sbp", "smoke")
 LAB_STATISTICS = ("mean", "last", "count")
 BODY = ("weight", "height", "bmi")
+PATIENT_COLUMNS = ("id", "age", "male", *BODY, "futime", "status")
+LAB_COLUMNS = ("id", "days", "test", "value")
+EVENT_COLUMNS = ("id", "days", "event")
 BMI_EDGES = (0.0, 18.5, 25.0, 30.0, np.inf)
 BMI_CLASSES = ("underweight", "normal", "overweight", "obese")
 TRAIN_SHARE = 0.7
@@ -32,6 +36,8 @@ _HASH_RANGE = 2**32
 
 def cohort(patients: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     """Return the patients whose outcome in the five years after day 0 is known, with ``y``."""
+    _check_columns(patients, PATIENT_COLUMNS)
+    _check_columns(events, EVENT_COLUMNS)
     _check_codes("event", events["event"], EVENTS)
     happened = (events["days"] > 0) & (events["days"] <= FIVE_YEARS)
     outcomes = events[happened & events["event"].isin(CARDIOVASCULAR)]
@@ -48,6 +54,7 @@ def lab_features(labs: pd.DataFrame) -> pd.DataFrame:
 
     Rows that stand in the file twice count once. Of values on one day, the later row is the last.
     """
+    _check_columns(labs, LAB_COLUMNS)
     _check_codes("test", labs["test"], LAB_TESTS)
     recent = labs[(labs["days"] <= 0) & (labs["days"] > -FIVE_YEARS)]
     ordered = recent.drop_duplicates().sort_values(["id", "days"], kind="stable")
@@ -65,6 +72,7 @@ def lab_features(labs: pd.DataFrame) -> pd.DataFrame:
 
 def history_features(events: pd.DataFrame) -> pd.DataFrame:
     """Return which diagnoses each patient had up to day 0, as 0 or 1."""
+    _check_columns(events, EVENT_COLUMNS)
     _check_codes("event", events["event"], EVENTS)
     before = events[events["days"] <= 0].assign(present=1)
     wide = before.pivot_table(
@@ -117,6 +125,12 @@ def feature_columns(table: pd.DataFrame) -> list[str]:
 def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows to train on, and the rows to test on."""
     return table[table["split"] == "train"], table[table["split"] == "test"]
+
+
+def _check_columns(table: pd.DataFrame, names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in table.columns:
+            raise UnknownColumnError(name, [str(each) for each in table.columns])
 
 
 def _check_codes(column: str, values: pd.Series, known: tuple[str, ...]) -> None:
