@@ -160,7 +160,9 @@ def test_a_parquet_record_has_a_number_and_no_line():
     assert 'areas.parquet#7  {"id": 7}' in text
 
 
-VERSION = DatasetVersion("dv_2", "table", "run", 400, "claimed", 0.975, None, "b", False, ("id",), 3)
+VERSION = DatasetVersion(
+    "dv_2", "table", "run", 400, "claimed", 0.975, None, "b", False, ("id",), 3
+)
 SOURCE = SourceVersion(
     "people", "/data/people.csv", "csv", None, "utf-8", ",", SHA, 10, 9, ("id",), None
 )
