@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from traceprop_engine.digests import sha256_file
 from traceprop_engine.errors import (
     NoMatchingRowError,
     SourceChangedError,
@@ -114,10 +115,15 @@ def rows_matching(version: SourceVersion, predicate: str) -> Sequence[int]:
         options["encoding"] = version.encoding
     if version.delimiter is not None:
         options["delimiter"] = version.delimiter
-    now, frame = read_source(version.uri, **options)
+    path = Path(version.uri)
+    way_out = "choose rows by --row or --line, or a version with --version"
+    changed = SourceChangedError(path, "the file has other bytes now", way_out)
+    # Before it is read, because other bytes may be no table at all, and that is not the point.
+    if path.is_file() and sha256_file(path) != version.sha256:
+        raise changed
+    now, frame = read_source(path, **options)
     if now.sha256 != version.sha256:
-        way_out = "choose rows by --row or --line, or a version with --version"
-        raise SourceChangedError(Path(version.uri), "the file has other bytes now", way_out)
+        raise changed
     rows = rows_where(frame, predicate)
     if not len(rows):
         raise NoMatchingRowError(version.uri, predicate)
