@@ -12,6 +12,7 @@ from tests.oracle import (
     test_pandas_capture,
     test_pandas_capture_groups,
     test_pandas_capture_joins,
+    test_pandas_capture_leaks,
     test_pandas_capture_rows,
 )
 from tests.oracle.pandas_capture_oracle import frames_a, run_tracked, split
@@ -25,6 +26,7 @@ MODULES = (
     test_pandas_capture,
     test_pandas_capture_groups,
     test_pandas_capture_joins,
+    test_pandas_capture_leaks,
     test_pandas_capture_rows,
 )
 CASES = {

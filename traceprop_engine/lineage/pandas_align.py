@@ -32,6 +32,25 @@ def row_mark(obj: Any) -> Mark | None:
     return mark_of(obj._mgr.axes[-1])
 
 
+def any_mark(obj: Any) -> Mark | None:
+    """Return the mark of the rows of a frame or a series, also if they were turned to columns."""
+    for index in reversed(obj._mgr.axes):
+        mark = mark_of(index)
+        if mark is not None:
+            return mark
+    return None
+
+
+def is_marked(obj: Any) -> bool:
+    """Say whether the rows of a frame or a series are followed, as rows or turned to columns."""
+    return any(mark_of(index) is not None for index in obj._mgr.axes)
+
+
+def kind_of(obj: Any) -> str:
+    """Return what a frame or a series is called in the name of a method."""
+    return "Series" if obj.ndim == 1 else "DataFrame"
+
+
 def set_axis_mark(manager: Any, axis: int, mark: Mark | None) -> None:
     """Give one axis of a block manager a mark of its own."""
     axes = list(manager.axes)

@@ -17,6 +17,7 @@ from traceprop_engine.lineage.pandas_marks import (
     Mark,
     has_mark,
     mark_of,
+    place,
     place_all,
     positions,
     put_mark,
@@ -28,8 +29,9 @@ from traceprop_engine.lineage.pandas_patches import (
     argument,
     observed,
     observed_classmethod,
+    observed_static,
 )
-from traceprop_engine.lineage.pandas_rows import Rows, as_array, taken, wrapped
+from traceprop_engine.lineage.pandas_rows import Rows, as_array, same_rows, taken, wrapped
 
 Pick = Callable[[Rows, tuple[Any, ...], dict[str, Any]], Rows | None]
 """Applies to row numbers what the method did to the labels; ``None`` if it is not understood."""
@@ -44,7 +46,20 @@ def index_hooks() -> Iterator[Hook]:
         for name in _RELABELS:
             if name in vars(cls):
                 yield Hook(cls, name, observed(_after_relabel))
+        if "__new__" in vars(cls):
+            yield Hook(cls, "__new__", observed_static(_after_new))
     yield Hook(pd.MultiIndex, "from_arrays", observed_classmethod(_after_from_arrays))
+
+
+def _after_new(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Mark an index that was made of a column: its rows are those of the column."""
+    data = argument(args, kwargs, 1, "data")
+    if not isinstance(data, pd.Series) or not isinstance(result, Index) or has_mark(result):
+        return
+    index = data._mgr.axes[0]
+    mark = mark_of(index)
+    if mark is not None and len(index) == len(result):
+        put_mark(result, place_all(result, row_node(index, mark), mark.steps))
 
 
 def _after_relabel(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
@@ -157,6 +172,9 @@ def _after_from_arrays(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         return
     indexes = [array._mgr.axes[-1] for array in arrays if isinstance(array, pd.Series)]
     sources = marked([index for index in indexes if len(index) == len(result)])
-    if sources and all(mark is sources[0][1] for _, mark in sources) and not has_mark(result):
-        index, mark = sources[0]
-        put_mark(result, place_all(result, row_node(index, mark), mark.steps))
+    if not sources or has_mark(result):
+        return
+    index, mark = sources[0]
+    rows = positions(index, mark)
+    if all(m.node is mark.node and same_rows(positions(i, m), rows) for i, m in sources[1:]):
+        put_mark(result, place(result, mark.node, rows, mark.steps))

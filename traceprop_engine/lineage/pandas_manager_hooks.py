@@ -7,7 +7,6 @@ as the target of a reindex, gives labels only: a mark it carries is replaced by 
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 import pandas as pd
@@ -29,7 +28,14 @@ from traceprop_engine.lineage.pandas_marks import (
     positions,
 )
 from traceprop_engine.lineage.pandas_notes import note_rows
-from traceprop_engine.lineage.pandas_patches import Hook, argument, called_by, is_user, observed
+from traceprop_engine.lineage.pandas_patches import (
+    Hook,
+    argument,
+    called_by,
+    caller,
+    is_user,
+    observed,
+)
 from traceprop_engine.lineage.pandas_rows import shifted, taken
 
 _SETTERS = {"_set_axis", "__setattr__", "set_axis", "_set_axis_nocheck"}
@@ -123,9 +129,9 @@ def claim_of(mark: Mark) -> str:
 
 
 def _set_by_user() -> bool:
-    frame: FrameType | None = sys._getframe(2)
+    frame = caller(sys._getframe(2))
     while frame is not None and frame.f_code.co_name in _SETTERS and not is_user(frame):
-        frame = frame.f_back
+        frame = caller(frame.f_back)
     return is_user(frame)
 
 

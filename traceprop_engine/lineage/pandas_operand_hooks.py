@@ -34,12 +34,13 @@ from traceprop_engine.lineage.pandas_marks import (
     lost_mark,
     mark_of,
     marked_view,
+    place,
     place_all,
     positions,
     row_node,
     steps_of,
 )
-from traceprop_engine.lineage.pandas_notes import note_object
+from traceprop_engine.lineage.pandas_notes import note_labels, note_object
 from traceprop_engine.lineage.pandas_patches import (
     Hook,
     Observer,
@@ -136,7 +137,10 @@ def _after_ufunc(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 def _after_str_cat(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     others = argument(args, kwargs, 1, "others")
     several = others if isinstance(others, (list, tuple)) else [others]
-    _join(result, (args[0]._orig, *several), 0, None, "str.cat")
+    original = args[0]._orig
+    if isinstance(result, str) and isinstance(original, NDFrame) and called_by_user():
+        note_object(original, "Series.str.cat")
+    _join(result, (original, *several), 0, None, "str.cat")
 
 
 def _after_frame_init(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -151,15 +155,30 @@ def _after_frame_init(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         rows = [row_index(each) for each in data if isinstance(each, pd.Series)]
         _join_columns(frame._mgr, 0, rows)
     if called_by_user():
-        _declare(frame, argument(args, kwargs, 2, "index"), data)
-        columns = argument(args, kwargs, 3, "columns")
-        if isinstance(columns, pd.Index) and has_mark(columns):
+        _declare(frame, data)
+        labels = data.values() if isinstance(data, dict) else [data]
+        for each in labels:
+            if isinstance(each, pd.Index):
+                note_labels(each, "DataFrame")
+        if argument(args, kwargs, 3, "columns") is not None and has_mark(frame._mgr.axes[0]):
+            note_labels(frame._mgr.axes[0], "DataFrame")
             set_axis_mark(frame._mgr, 0, None)
 
 
 def _after_series_init(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    data = argument(args, kwargs, 1, "data")
+    if isinstance(data, pd.Index) and has_mark(data) and not has_mark(row_index(args[0])):
+        _of_labels(args[0], data)
     if called_by_user():
-        _declare(args[0], argument(args, kwargs, 2, "index"), argument(args, kwargs, 1, "data"))
+        _declare(args[0], data)
+
+
+def _of_labels(series: Any, labels: Any) -> None:
+    """Mark a series of the labels of marked rows: it has the same rows."""
+    mark = mark_of(labels)
+    if mark is not None and len(labels) == len(series):
+        own = row_index(series)
+        set_row_mark(series, place(own, mark.node, positions(labels, mark), mark.steps))
 
 
 def _join_columns(manager: Any, axis: int, indexes: Sequence[Any]) -> None:
@@ -167,13 +186,13 @@ def _join_columns(manager: Any, axis: int, indexes: Sequence[Any]) -> None:
         join_axis(manager, axis, indexes, "DataFrame")
 
 
-def _declare(obj: Any, index: Any, data: Any) -> None:
+def _declare(obj: Any, data: Any) -> None:
     """Say that the rows were declared, if the values came without any and the index has them."""
-    if not isinstance(index, pd.Index) or data is None or pd.api.types.is_scalar(data):
+    mark = row_mark(obj)
+    if mark is None or data is None or pd.api.types.is_scalar(data):
         return
-    mark = mark_of(index)
     values = data.values() if isinstance(data, dict) else [data]
-    if mark is not None and not any(isinstance(each, NDFrame) for each in values):
+    if not any(isinstance(each, (NDFrame, pd.Index)) for each in values):
         set_row_mark(obj, declared_mark(row_index(obj), mark, claim_of(mark)))
 
 
@@ -181,6 +200,8 @@ def _after_sanitize_column(_result: Any, args: tuple[Any, ...], kwargs: dict[str
     frame, value = args[0], argument(args, kwargs, 1, "value")
     if isinstance(value, pd.Series):
         join_axis(frame._mgr, 1, [row_index(value)], "DataFrame.__setitem__")
+    elif isinstance(value, pd.Index) and not is_same(value, row_index(frame)):
+        note_labels(value, "DataFrame.__setitem__")
 
 
 def _wrap_setitem_with_indexer(original: Callable[..., Any]) -> Callable[..., Any]:

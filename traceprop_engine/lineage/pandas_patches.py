@@ -163,6 +163,15 @@ def observed_classmethod(observer: Observer) -> Wrap:
     return wrap
 
 
+def observed_static(observer: Observer) -> Wrap:
+    """Return a wrap for a static method, such as ``__new__``."""
+
+    def wrap(original: Any) -> Any:
+        return staticmethod(observed(observer)(original.__func__))
+
+    return wrap
+
+
 def cached(change: Callable[[Any, Any], Any]) -> Wrap:
     """Return a wrap for a cached property, whose value goes through ``change(owner, value)``."""
 

@@ -23,8 +23,8 @@ from traceprop_engine.lineage.pandas_marks import (
     positions,
     row_node,
 )
-from traceprop_engine.lineage.pandas_patches import Hook, argument, cached, observed
-from traceprop_engine.lineage.pandas_rows import taken
+from traceprop_engine.lineage.pandas_patches import Hook, Observer, argument, cached, observed
+from traceprop_engine.lineage.pandas_rows import as_array, taken
 from traceprop_engine.lineage.row_map import RowMap
 
 _SOURCE = "_traceprop_source"
@@ -38,6 +38,7 @@ def reshape_hooks() -> Iterator[Hook]:
     yield Hook(_Unstacker, "__init__", observed(_after_unstacker_init))
     yield Hook(_Unstacker, "new_index", cached(_with_unstacked_rows))
     yield Hook(reshape_module, "stack_v3", observed(_repeating("stack", _each_in_turn)))
+    yield Hook(reshape_module, "stack_v3", observed(_after_stack))
     for owner in (pd, frame_module, reshape_api, melt_module):
         yield Hook(owner, "melt", observed(_repeating("melt", _all_again)), is_vital=False)
 
@@ -67,7 +68,7 @@ def _all_again(n_rows: int, times: int) -> Any:
     return np.tile(np.arange(n_rows), times)
 
 
-def _repeating(name: str, order: Order) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], None]:
+def _repeating(name: str, order: Order) -> Observer:
     """Return an observer of a function whose result has every row of the frame so many times."""
 
     def observe(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -75,8 +76,6 @@ def _repeating(name: str, order: Order) -> Callable[[Any, tuple[Any, ...], dict[
         old, new = row_index(frame), row_index(result)
         mark = mark_of(old)
         if mark is None or result is frame:
-            if has_mark(new) and mark is None:
-                set_row_mark(result, None)
             return
         times, rest = divmod(len(new), len(old)) if len(old) else (0, len(new))
         if rest:
@@ -86,3 +85,17 @@ def _repeating(name: str, order: Order) -> Callable[[Any, tuple[Any, ...], dict[
         set_row_mark(result, place(new, mark.node, rows, mark.steps))
 
     return observe
+
+
+def _after_stack(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Rows that were turned to columns are stacked below each other, once for each row."""
+    frame = argument(args, kwargs, 0, "frame")
+    columns, new = frame._mgr.axes[0], row_index(result)
+    mark = mark_of(columns)
+    if mark is None or has_mark(new) or result is frame:
+        return
+    if len(new) != len(frame) * len(columns):
+        set_row_mark(result, lost_mark(new, [mark], "stack"))
+        return
+    rows = np.tile(as_array(positions(columns, mark)), len(frame))
+    set_row_mark(result, place(new, mark.node, rows, mark.steps))

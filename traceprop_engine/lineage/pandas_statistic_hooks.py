@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from pandas.core.generic import NDFrame
 from pandas.core.groupby.generic import DataFrameGroupBy, SeriesGroupBy
-from pandas.core.indexes.base import Index
 from pandas.core.reshape import encoding, tile
+from pandas.core.reshape.merge import _MergeOperation
 from pandas.core.window.ewm import ExponentialMovingWindow
 from pandas.core.window.expanding import Expanding
 from pandas.core.window.rolling import BaseWindow, Rolling, Window
 
-from traceprop_engine.lineage.pandas_align import row_index, row_mark, set_row_mark
+from traceprop_engine.lineage.pandas_align import kind_of, row_index, row_mark, set_row_mark
 from traceprop_engine.lineage.pandas_marks import (
     Mark,
     has_mark,
@@ -28,7 +28,13 @@ from traceprop_engine.lineage.pandas_marks import (
     positions,
     statistic_mark,
 )
-from traceprop_engine.lineage.pandas_notes import column_of, note_object, note_rows
+from traceprop_engine.lineage.pandas_notes import (
+    column_of,
+    note_object,
+    note_others,
+    note_rows,
+    others_among,
+)
 from traceprop_engine.lineage.pandas_patches import (
     Hook,
     Observer,
@@ -42,7 +48,7 @@ from traceprop_engine.lineage.pandas_patches import (
 _OF_BOTH = (
     "mean std var sem median min max sum prod product skew kurt kurtosis any all count nunique "
     "quantile mode idxmax idxmin describe cov corr agg aggregate transform "
-    "diff cumsum cumprod cummax cummin rank pct_change duplicated"
+    "diff cumsum cumprod cummax cummin rank pct_change duplicated equals"
 ).split()
 
 _OF: dict[type[Any], Sequence[str]] = {
@@ -63,17 +69,15 @@ _OF_WINDOWS = (
     "kurt sem rank quantile pipe"
 ).split()
 
-_OF_LABELS = "min max value_counts nunique mean".split()
-
 # Methods that read the values of another object without aligning rows with it.
 _READERS: dict[type[Any], Sequence[str]] = {
     pd.DataFrame: (
         "isin reindex reindex_like set_index sort_values sample drop groupby corrwith dot asof "
-        "__getitem__ truncate"
+        "__getitem__ truncate equals"
     ).split(),
     pd.Series: (
         "isin map reindex reindex_like sort_values sample drop groupby corr cov dot searchsorted "
-        "asof __getitem__"
+        "asof __getitem__ equals"
     ).split(),
 }
 
@@ -89,11 +93,11 @@ def statistic_hooks() -> Iterator[Hook]:
     for owner in (Rolling, Expanding, ExponentialMovingWindow, Window):
         for name in _OF_WINDOWS:
             yield Hook(owner, name, _noting_source(name), is_vital=False)
-    for name in _OF_LABELS:
-        yield Hook(Index, name, observed(_after_label_statistic(name)), is_vital=False)
     for owner, names in _READERS.items():
         for name in names:
             yield Hook(owner, name, observed(_after_reader(name)), is_vital=False)
+    yield Hook(_MergeOperation, "__init__", observed(_after_merge_init))
+    yield Hook(NDFrame, "_set_axis", observed(_after_set_axis))
     yield Hook(pd.Series, "reindex", observed(_after_fill_from_series))
     yield Hook(encoding, "_get_dummies_1d", observed(_after_get_dummies))
     yield Hook(tile, "_preprocess_for_cut", observed(_after_preprocess_for_cut))
@@ -113,7 +117,7 @@ def _statistic(name: str) -> Wrap:
             if mark is None:
                 return
             if called_by_user():
-                note_rows(mark, source, _called(args[0], name), column_of(args[0]))
+                note_rows(mark, source, f"{kind_of(args[0])}.{name}", column_of(args[0]))
             _mark_result(result, source, mark)
 
         return observed(observe)(original)
@@ -125,11 +129,6 @@ def _reduced_axis(obj: Any, axis: Any) -> Any:
     """Return the index along which a method mixes values."""
     across = axis in (1, "columns") and obj.ndim == 2
     return obj._mgr.axes[0] if across else row_index(obj)
-
-
-def _called(obj: Any, name: str) -> str:
-    kind = "Series" if isinstance(obj, pd.Series) else "DataFrame"
-    return f"{kind}.{name}"
 
 
 def _mark_result(result: Any, source: Any, mark: Mark) -> None:
@@ -171,50 +170,37 @@ def _keep_rows(result: Any, source: Any, mark: Mark) -> None:
         set_row_mark(result, statistic_mark(new, old, mark))
 
 
-def _after_label_statistic(name: str) -> Observer:
-    def observe(_result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        mark = mark_of(args[0])
-        if mark is not None and mark.rows is not None and called_by_user():
-            note_rows(mark, args[0], f"Index.{name}", args[0].name)
-
-    return observe
-
-
 def _after_reader(name: str) -> Observer:
     """Note the rows of other objects that were passed as arguments."""
 
     def observe(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        others = [each for each in (*args[1:], *kwargs.values()) if _is_marked(each)]
-        if not others or not called_by_user():
-            return
-        own = row_mark(args[0])
-        for other in others:
-            index = other if isinstance(other, Index) else row_index(other)
-            mark = mark_of(index)
-            if mark is not None and not _is_own(own, args[0], mark, index):
-                column = index.name if isinstance(other, Index) else column_of(other)
-                note_rows(mark, index, _called(args[0], name), column)
+        others = others_among(args[0], (*args[1:], *kwargs.values()))
+        if others and called_by_user():
+            note_others(others, f"{kind_of(args[0])}.{name}")
 
     return observe
-
-
-def _is_marked(each: Any) -> bool:
-    if isinstance(each, NDFrame):
-        return row_mark(each) is not None
-    return isinstance(each, Index) and mark_of(each) is not None
-
-
-def _is_own(own: Mark | None, obj: Any, mark: Mark, index: Any) -> bool:
-    """Say whether an argument has the rows of the object itself."""
-    if own is None or own.node is not mark.node:
-        return False
-    return index.is_(row_index(obj)) or (own.rows is None and mark.rows is None)
 
 
 def _after_fill_from_series(_result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
     """Note the rows that a series was filled from: `fillna` takes their values as an array."""
     if called_by(NDFrame.fillna):
         note_object(args[0], "Series.fillna")
+
+
+def _after_merge_init(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note the rows of a series that was given as the key of a join."""
+    merge = args[0]
+    keys = [kwargs.get(name) for name in ("on", "left_on", "right_on")] + list(args[4:7])
+    for side in (merge.orig_left, merge.orig_right):
+        keys = others_among(side, keys)
+    note_others(keys, "pandas.merge")
+
+
+def _after_set_axis(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note the rows of a series that was given as labels."""
+    labels = argument(args, kwargs, 2, "labels")
+    if isinstance(labels, pd.Series):
+        note_others(others_among(args[0], (labels,)), "index")
 
 
 def _after_get_dummies(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -16,11 +16,19 @@ from pandas.core.generic import NDFrame
 from pandas.core.groupby.generic import DataFrameGroupBy, SeriesGroupBy
 from pandas.core.resample import Resampler
 from pandas.core.reshape import concat as concat_module
+from pandas.core.reshape import melt as melt_module
 from pandas.core.reshape import merge as merge_module
 from pandas.core.reshape.merge import _MergeOperation, _OrderedMerge
+from pandas.core.strings.accessor import StringMethods
 
 from traceprop_engine.lineage.captured import Op
-from traceprop_engine.lineage.pandas_align import names_in_order, row_index, row_mark, set_row_mark
+from traceprop_engine.lineage.pandas_align import (
+    any_mark,
+    names_in_order,
+    row_index,
+    row_mark,
+    set_row_mark,
+)
 from traceprop_engine.lineage.pandas_marks import (
     Mark,
     Step,
@@ -28,7 +36,7 @@ from traceprop_engine.lineage.pandas_marks import (
     lost_mark,
     mark_of,
 )
-from traceprop_engine.lineage.pandas_patches import Hook, Wrap, is_user
+from traceprop_engine.lineage.pandas_patches import Hook, Observer, Wrap, is_user, observed
 
 _ROW_VERBS = (
     "head tail sample sort_values sort_index dropna drop_duplicates drop nlargest nsmallest take "
@@ -52,6 +60,10 @@ _OF_GROUPS: dict[type[Any], Sequence[str]] = {
     Resampler: [*_AGGREGATES, "asfreq", "ffill", "bfill", "interpolate"],
 }
 _LOOKUPS = ("__getitem__",)
+
+# Methods that look at who holds the frame, to warn of chained assignment, or for
+# variables in the frame of their caller: a hook would stand between.
+_WATCHED_INSIDE = "fillna ffill bfill replace interpolate clip where mask update eval".split()
 _MERGES = ("merge", "merge_asof", "merge_ordered", "_merger")
 _SELECTORS = ("__call__", "__getitem__")
 
@@ -98,6 +110,41 @@ def verb_hooks() -> Iterator[Hook]:
         yield Hook(owner, "get_result", _wrap_merge)
     yield Hook(merge_module, "_groupby_and_merge", _wrap_merge_of_groups)
     yield Hook(concat_module, "_get_result", _wrap_concat)
+    for owner in (pd.DataFrame, pd.Series):
+        for name in _other_methods(owner):
+            yield Hook(owner, name, observed(_settling(f"{owner.__name__}.{name}")))
+    yield Hook(StringMethods, "extractall", observed(_after_extractall))
+    for owner in (pd, melt_module):
+        yield Hook(owner, "lreshape", observed(_settling("pandas.lreshape")), is_vital=False)
+
+
+def _other_methods(owner: type[Any]) -> list[str]:
+    """Return the public methods that no table names: their result must not lose rows unseen."""
+    named = {*_OF[owner], *_WATCHED_INSIDE}
+    methods = inspect.getmembers(owner, inspect.isfunction)
+    return [name for name, _ in methods if not name.startswith("_") and name not in named]
+
+
+def _settling(name: str) -> Observer:
+    def observe(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        source = args[0] if args else kwargs.get("data")
+        if (
+            isinstance(result, NDFrame)
+            and isinstance(source, NDFrame)
+            and not has_mark(row_index(result))
+        ):
+            mark = any_mark(source)
+            if mark is not None:
+                _settle(result, mark, name)
+
+    return observe
+
+
+def _after_extractall(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    source = args[0]._orig
+    mark = any_mark(source) if isinstance(source, NDFrame) else None
+    if mark is not None:
+        _settle(result, mark, "Series.str.extractall")
 
 
 def _verb(owner: str, name: str) -> Wrap:
@@ -107,7 +154,7 @@ def _verb(owner: str, name: str) -> Wrap:
 
         @functools.wraps(original)
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            mark = row_mark(args[0])
+            mark = any_mark(args[0])
             given = kwargs
             if takes_frame_level:
                 given = kwargs | {"level": kwargs.get("level", 0) + 1}
@@ -274,7 +321,9 @@ def _wrap_concat(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _detail(parameters: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     given = dict(zip(parameters[1:], args[1:], strict=False)) | kwargs
-    return _joined([_shown(key, value) for key, value in given.items() if key in _SHOWN])
+    return _joined(
+        [_shown(key, value) for key, value in given.items() if key in _SHOWN and value is not None]
+    )
 
 
 def _shown(key: str, value: Any) -> str:
