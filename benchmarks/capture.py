@@ -1,15 +1,15 @@
 """What it costs to follow every row through a pipeline, beside two peers in the same run.
 
-`python -m benchmarks.capture --rows 1000000` prints one JSON line for each case. Plain and tracked runs
-alternate; the figure is process CPU time, as ratios of the minima and of the medians.
+`python -m benchmarks.capture --rows 1000000` prints one JSON line for each case. Plain and tracked
+runs alternate; the figure is process CPU time, as ratios of the minima and of the medians.
 
-The pipeline has ten steps and three sources: concat, dropna, filter, merge, assign (z-score, logarithm),
-drop_duplicates, sort, reset_index, group-wise transform, sample. Its result is compared with the plain
-one, and its row maps with the key columns, before anything is timed.
+The pipeline has ten steps and three sources: concat, dropna, filter, merge, assign (z-score,
+logarithm), drop_duplicates, sort, reset_index, group-wise transform, sample. Its result is compared
+with the plain one, and its row maps with the key columns, before anything is timed.
 
 *persist* is capture, the witness check, and what a Dagster step records: row maps, operations and
-statistics, committed to a store on disk and taken over by its index. The peers: `tracepipe` (row-level,
-pandas) on the same pipeline, and `traceprop` (array-level, NumPy) on the arithmetic of it.
+statistics, committed to a store on disk. The peers: `tracepipe` (row-level, pandas) on the same
+pipeline, and `traceprop` (array-level, NumPy) on the arithmetic of it.
 """
 
 import argparse
