@@ -11,8 +11,8 @@ identifiers encoded anew, also as a bijection); a number or a date moved by the 
 row; gaps that were filled, and values that were blanked.
 
 *Moved*, a contradiction: at least nine in ten of the changed values are each the value of exactly
-one other input row; or the changed values are, up to one in a hundred, the same as before in
-another order, with eight or more different ones.
+one other input row, and stand in no more rows than that row can have been moved to; or the changed values are, up to
+one in a hundred, the same as before in another order, with eight or more different ones.
 
 The price: identifiers, each in one row, that are replaced by one another look moved, whatever the
 reason; give the new column another name. A column of few different values that was permuted (a
@@ -41,6 +41,7 @@ _MOVED_SHARE = 0.9
 _REORDERED_SHARE = 0.99
 _DIFFERENT_VALUES = 8
 _ROWS_THAT_REPEAT = 4
+_FEW_VALUES = 1_000
 
 Ints = NDArray[np.int64]
 
@@ -114,7 +115,7 @@ def _check_column(
     changed = _changed(old, new)
     if not changed.any():
         return
-    codes = _codes(before, old, new)
+    codes = _codes(before, old, new, changed)
     if codes is None:
         return
     found = _moved_to(codes, changed, old, new, parents)
@@ -132,10 +133,19 @@ def _changed(old: Any, new: Any) -> NDArray[np.bool_]:
     return ~same & ~np.asarray(pd.isna(old)) & ~np.asarray(pd.isna(new))
 
 
-def _codes(before: pd.Series, old: Any, new: Any) -> tuple[Ints, Ints, Ints] | None:
-    """Return all three columns as codes of the same values; ``None`` for values without a hash."""
+def _codes(
+    before: pd.Series, old: Any, new: Any, changed: NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints] | None:
+    """Return all three columns as codes of the same values.
+
+    ``None`` for values without a hash, and for a long column whose new values are plainly new.
+    """
     pieces = [before, pd.Series(old), pd.Series(new)]
     try:
+        if len(before) > FULL_ROWS:
+            few = pieces[2][changed].head(_FEW_VALUES)
+            if few.isin(before[before.isin(few)]).mean() < _MOVED_SHARE / 2:
+                return None
         codes, _ = pd.factorize(pd.concat(pieces, ignore_index=True))
     except TypeError:
         return None
@@ -153,28 +163,46 @@ def _moved_to(
     """Return a compared row and the input row whose value it got, if the column was moved."""
     every, before, after = codes
     n_values = int(max(every.max(), after.max())) + 1
-    if _is_function(before, after, n_values) or _is_offset(old, new):
+    if _is_function(before, after, parents, n_values) or _is_offset(old, new):
         return None
-    where = np.full(n_values, -1, dtype=np.int64)
     known = np.flatnonzero(every >= 0)
-    where[every[known]] = known
-    counts = np.bincount(every[known], minlength=n_values)
+    source = np.full(n_values, -1, dtype=np.int64)
+    source[every[known]] = known
     rows = np.flatnonzero(changed)
-    elsewhere = (counts[after[rows]] == 1) & (where[after[rows]] != parents[rows])
-    is_moved = len(rows) > 1 and elsewhere.mean() >= _MOVED_SHARE
-    if is_moved or _is_reordered(before[rows], after[rows], n_values):
-        first = rows[np.flatnonzero(where[after[rows]] >= 0)[0]]
-        return int(first), int(where[after[first]])
-    return None
+    is_moved = len(rows) > 1 and (
+        _moved_share(every[known], after[rows], source, parents, rows) >= _MOVED_SHARE
+        or _is_reordered(before[rows], after[rows], n_values)
+    )
+    if not is_moved:
+        return None
+    first = rows[np.flatnonzero(source[after[rows]] >= 0)[0]]
+    return int(first), int(source[after[first]])
 
 
-def _is_function(before: Ints, after: Ints, n_values: int) -> bool:
-    """Say whether equal old values gave equal new ones, with repeated old values to show it."""
+def _moved_share(every: Ints, changed: Ints, source: Ints, parents: Ints, rows: Ints) -> float:
+    """Return which share of the changed values can have come from one other input row each.
+
+    A value that several input rows hold now can have come to as many of them as its own row has
+    copies in the output, to one at least.
+    """
+    counts = np.bincount(every, minlength=len(source))
+    elsewhere = (counts[changed] == 1) & (source[changed] != parents[rows])
+    values, holders = changed[elsewhere], parents[rows][elsewhere]
+    pairs = np.unique(np.stack([values, holders]), axis=1)
+    n_holders = np.bincount(pairs[0], minlength=len(source))[values]
+    copies = np.bincount(parents, minlength=int(source.max()) + 1)[source[values]]
+    can_have_come = np.minimum(1.0, np.maximum(copies, 1) / n_holders)
+    return float(can_have_come.sum() / len(changed))
+
+
+def _is_function(before: Ints, after: Ints, parents: Ints, n_values: int) -> bool:
+    """Say whether equal old values gave equal new ones, as old values in several rows show."""
     known = before >= 0
     before, after = before[known], after[known]
     image = np.full(n_values, -2, dtype=np.int64)
     image[before] = after
-    counts = np.bincount(before, minlength=n_values)
+    _, once = np.unique(parents[known], return_index=True)
+    counts = np.bincount(before[once], minlength=n_values)
     repeats = counts[counts > 1].sum()
     return bool(repeats >= _ROWS_THAT_REPEAT and (image[before] == after).all())
 
