@@ -7,6 +7,7 @@ object, and what the reader can do about it.
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 
 class TracepropError(Exception):
@@ -42,9 +43,10 @@ class NonNumericFeatureError(TracepropError):
 class NonFiniteColumnError(TracepropError):
     """A feature or label holds a missing or infinite value."""
 
-    def __init__(self, column: str, position: int, row: object, value: object) -> None:
+    def __init__(self, column: str, position: int, row: Any, value: object) -> None:
+        label = row.item() if hasattr(row, "item") else row  # 3, not np.int64(3)
         super().__init__(
-            f"Column {column!r} is {value} first at row position {position} (index {row!r}); "
+            f"Column {column!r} is {value} first at row position {position} (index {label!r}); "
             "impute the value or drop the row."
         )
 

@@ -65,7 +65,7 @@ def demo(folder: Path, dataset: DatasetName, row: int | None, *, as_json: bool) 
 
 
 def materialize(root: Path) -> None:
-    """Observe the sources and run the demo job in this process, saying what it does.
+    """Run the demo job in this process, saying what it does.
 
     Raises:
         DemoFailedError: A step failed.

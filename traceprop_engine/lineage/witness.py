@@ -7,12 +7,14 @@ computed anew. A column that disagrees is told apart as follows.
 
 *Recomputed*, no contradiction: values that the input does not have (scaled, rounded, lower-cased,
 hashed); values that are a function of the old value (a flag inverted, categories or repeated
-identifiers encoded anew, also as a bijection); a number or a date moved by the same amount in every
-row; gaps that were filled, and values that were blanked.
+identifiers encoded anew, also as a bijection); a number or a date that changed by the same amount in every row,
+or was taken from the same amount; numbers counted up along the rows; a value copied from a row that
+kept it (the largest of a group); gaps that were filled, and values that were blanked.
 
 *Moved*, a contradiction: at least nine in ten of the changed values are each the value of exactly
-one other input row, and stand in no more rows than that row can have been moved to; or the changed values are, up to
-one in a hundred, the same as before in another order, with eight or more different ones.
+one other input row, which did not keep it, and stand in no more rows than that row can have been
+moved to; or the changed values are, up to one in a hundred, the same as before in another order,
+with eight or more different ones.
 
 The price: identifiers, each in one row, that are replaced by one another look moved, whatever the
 reason; give the new column another name. A column of few different values that was permuted (a
@@ -163,12 +165,14 @@ def _moved_to(
     """Return a compared row and the input row whose value it got, if the column was moved."""
     every, before, after = codes
     n_values = int(max(every.max(), after.max())) + 1
-    if _is_function(before, after, parents, n_values) or _is_offset(old, new):
-        return None
     known = np.flatnonzero(every >= 0)
     source = np.full(n_values, -1, dtype=np.int64)
     source[every[known]] = known
+    if _is_function(before, after, parents, n_values) or _is_computed(old, new, source[after]):
+        return None
     rows = np.flatnonzero(changed)
+    # A row that kept its value gave it to nobody.
+    source[before[~changed]] = -1
     is_moved = len(rows) > 1 and (
         _moved_share(every[known], after[rows], source, parents, rows) >= _MOVED_SHARE
         or _is_reordered(before[rows], after[rows], n_values)
@@ -186,7 +190,7 @@ def _moved_share(every: Ints, changed: Ints, source: Ints, parents: Ints, rows: 
     copies in the output, to one at least.
     """
     counts = np.bincount(every, minlength=len(source))
-    elsewhere = (counts[changed] == 1) & (source[changed] != parents[rows])
+    elsewhere = (counts[changed] == 1) & (source[changed] >= 0) & (source[changed] != parents[rows])
     values, holders = changed[elsewhere], parents[rows][elsewhere]
     pairs = np.unique(np.stack([values, holders]), axis=1)
     n_holders = np.bincount(pairs[0], minlength=len(source))[values]
@@ -207,16 +211,28 @@ def _is_function(before: Ints, after: Ints, parents: Ints, n_values: int) -> boo
     return bool(repeats >= _ROWS_THAT_REPEAT and (image[before] == after).all())
 
 
-def _is_offset(old: Any, new: Any) -> bool:
-    """Say whether every number or date moved by the same amount."""
+def _is_computed(old: Any, new: Any, source: Ints) -> bool:
+    """Say whether numbers or dates follow from the old ones, or from the position of the row.
+
+    Each of these may also be what moving gives: of old values that ascend evenly. Then a moved
+    column is told by having no new value.
+    """
     dtype = old.dtype
-    if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
-        return False
-    if pd.api.types.is_bool_dtype(dtype):
-        return False
+    is_number = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
     both = ~np.asarray(pd.isna(old)) & ~np.asarray(pd.isna(new))
-    steps = pd.Series(new[both] - old[both])
-    return len(steps) > 0 and bool((steps == steps.iloc[0]).all())
+    before, after = old[both], new[both]
+    if is_number and _are_same(after - before):
+        return True
+    if pd.api.types.is_datetime64_any_dtype(dtype) and _are_same(after - before):
+        return True
+    if not is_number or len(after) < _DIFFERENT_VALUES:
+        return False
+    counted_up = _are_same(after[1:] - after[:-1]) and bool((source < 0).any())
+    return counted_up or (_are_same(after + before) and not _are_same(before[1:] - before[:-1]))
+
+
+def _are_same(values: Any) -> bool:
+    return len(values) > 0 and bool(np.asarray(values == values[0]).all())
 
 
 def _is_reordered(before: Ints, after: Ints, n_values: int) -> bool:
