@@ -287,3 +287,60 @@ def test_a_map_that_is_off_by_one_is_contradicted():
         check_witness(wrong, {"people": frame}, frame.head(N - 1))
     right = CapturedLineage(N - 1, {"people": RowMap.range(0, 1, N - 1, N)})
     check_witness(right, {"people": frame}, frame.head(N - 1))
+
+
+HONEST = {
+    "negative": lambda s, rng: -s,
+    "more": lambda s, rng: s + int(rng.integers(1, 5)),
+    "times": lambda s, rng: s * int(rng.integers(2, 4)),
+    "divided": lambda s, rng: s // 2,
+    "modulo": lambda s, rng: s % int(rng.integers(3, 20)),
+    "clipped": lambda s, rng: s.clip(s.quantile(0.2), s.quantile(0.8)).astype(s.dtype),
+    "rounded": lambda s, rng: s.round(0),
+    "ranked": lambda s, rng: s.rank(method="dense").astype(s.dtype),
+    "encoded": lambda s, rng: pd.Series(pd.factorize(s)[0], index=s.index).astype(s.dtype),
+    "summed up": lambda s, rng: s.cumsum(),
+    "with noise": lambda s, rng: (s + rng.integers(-2, 3, len(s))).astype(s.dtype),
+    "edited": lambda s, rng: s.mask(rng.random(len(s)) < 0.1, s.iloc[0]),
+    "from the largest": lambda s, rng: s.max() - s,
+    "largest of three": lambda s, rng: s.groupby(np.arange(len(s)) // 3).transform("max"),
+}
+MOVING = {
+    "permuted": lambda s, rng: rng.permutation(s),
+    "reversed": lambda s, rng: s[::-1],
+    "rolled": lambda s, rng: np.roll(s, int(rng.integers(1, 4))),
+    "swapped blocks": lambda s, rng: np.concatenate([s[len(s) // 3 :], s[: len(s) // 3]]),
+}
+VALUES = {
+    "few": lambda n, rng: rng.integers(0, 10, n),
+    "many": lambda n, rng: rng.integers(0, 1000, n),
+    "one place": lambda n, rng: rng.normal(5, 3, n).round(1),
+    "floats": lambda n, rng: rng.normal(size=n),
+    "identifiers": lambda n, rng: rng.permutation(n) + 1,
+}
+
+
+def one_column(values, changed):
+    lineage = CapturedLineage(len(values), {"a": RowMap.identity(len(values))})
+    return check_witness(lineage, {"a": pd.DataFrame({"c": values})}, pd.DataFrame({"c": changed}))
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("how", HONEST)
+def test_no_honest_change_of_random_values_contradicts(kind, how):
+    rng = np.random.default_rng(11)
+    for n in (10, 20, 50, 200):
+        for _ in range(3):
+            values = pd.Series(VALUES[kind](n, rng))
+            one_column(values, HONEST[how](values, rng))
+
+
+@pytest.mark.parametrize("kind", ["many", "floats", "identifiers"])
+@pytest.mark.parametrize("how", MOVING)
+def test_every_move_of_random_values_contradicts(kind, how):
+    rng = np.random.default_rng(12)
+    for n in (10, 20, 50, 200):
+        for _ in range(3):
+            values = VALUES[kind](n, rng)
+            with pytest.raises(LineageContradictionError):
+                one_column(values, MOVING[how](values, rng))

@@ -7,9 +7,9 @@ computed anew. A column that disagrees is told apart as follows.
 
 *Recomputed*, no contradiction: values that the input does not have (scaled, rounded, lower-cased,
 hashed); values that are a function of the old value (a flag inverted, categories or repeated
-identifiers encoded anew, also as a bijection); a number or a date that changed by the same amount in every row,
-or was taken from the same amount; numbers counted up along the rows; a value copied from a row that
-kept it (the largest of a group); gaps that were filled, and values that were blanked.
+identifiers encoded anew, also as a bijection); a number or a date that changed by the same amount
+in every row, or was taken from the same amount; numbers counted up along the rows; a value copied
+from a row that kept it (the largest of a group); gaps that were filled, values that were blanked.
 
 *Moved*, a contradiction: at least nine in ten of the changed values are each the value of exactly
 one other input row, which did not keep it, and stand in no more rows than that row can have been
@@ -172,9 +172,10 @@ def _moved_to(
         return None
     rows = np.flatnonzero(changed)
     # A row that kept its value gave it to nobody.
-    source[before[~changed]] = -1
+    givers = source.copy()
+    givers[before[(before == after) & (before >= 0)]] = -1
     is_moved = len(rows) > 1 and (
-        _moved_share(every[known], after[rows], source, parents, rows) >= _MOVED_SHARE
+        _moved_share(every[known], after[rows], givers, parents, rows) >= _MOVED_SHARE
         or _is_reordered(before[rows], after[rows], n_values)
     )
     if not is_moved:
@@ -194,7 +195,7 @@ def _moved_share(every: Ints, changed: Ints, source: Ints, parents: Ints, rows: 
     values, holders = changed[elsewhere], parents[rows][elsewhere]
     pairs = np.unique(np.stack([values, holders]), axis=1)
     n_holders = np.bincount(pairs[0], minlength=len(source))[values]
-    copies = np.bincount(parents, minlength=int(source.max()) + 1)[source[values]]
+    copies = np.bincount(parents, minlength=int(source.max(initial=0)) + 1)[source[values]]
     can_have_come = np.minimum(1.0, np.maximum(copies, 1) / n_holders)
     return float(can_have_come.sum() / len(changed))
 
