@@ -570,10 +570,10 @@ class NumberSizeError(TracepropError):
 class PandasInternalsError(TracepropError):
     """A release of pandas whose internals are not those that capture watches."""
 
-    def __init__(self, missing: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(
-            f"This release of pandas has no {missing}, so rows cannot be followed through it; "
-            "install pandas>=3.0,<3.2, or declare the rows of a result with `record`."
+            f"Rows cannot be followed through this pandas ({reason}); install pandas>=3.0,<3.2, or "
+            "declare the rows of a result with `record`."
         )
 
 

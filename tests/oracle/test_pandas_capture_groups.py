@@ -20,6 +20,7 @@ pytestmark = [
 ]
 
 N = 14
+ROLLING_GROUPS = type(pd.DataFrame({"k": [1]}).groupby("k").rolling(1)).__name__
 EVERY = set(range(N))
 
 
@@ -261,7 +262,7 @@ PER_ROW = [
         lambda a: a.assign(
             z=a.groupby("k").v.rolling(2, min_periods=1).mean().reset_index(level=0, drop=True)
         ),
-        statistics=("RollingGroupBy.mean",),
+        statistics=(f"{ROLLING_GROUPS}.mean",),
     ),
     keyed("KFold", lambda a: _kfold(a, 2)),
     keyed("StratifiedShuffleSplit", _stratified),

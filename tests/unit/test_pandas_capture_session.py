@@ -223,8 +223,16 @@ def test_closing_twice_is_harmless():
 
 def test_a_release_of_pandas_without_a_vital_internal_is_refused():
     hooks = HookSet([Hook(pd.DataFrame, "_no_such_internal", observed(lambda *_: None))])
-    with pytest.raises(PandasInternalsError, match=r"no DataFrame\._no_such_internal,"):
+    with pytest.raises(PandasInternalsError, match=r"no DataFrame\._no_such_internal"):
         hooks.acquire()
+
+
+def test_a_release_of_pandas_that_was_not_tested_is_refused(monkeypatch):
+    monkeypatch.setattr(pd, "__version__", "3.9.0rc1")
+    session = CaptureSession()
+    with pytest.raises(PandasInternalsError, match=r"3\.9\.0rc1 is not a release that was tested"):
+        session.open()
+    session.close()
 
 
 def test_hooks_are_taken_out_again_if_one_cannot_be_put():

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import pandas as pd
 
-from traceprop_engine.errors import CaptureError
+from traceprop_engine.errors import CaptureError, PandasInternalsError
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
 from traceprop_engine.lineage.pandas_decode import lineage_of
@@ -39,6 +39,20 @@ _HOOKS = HookSet(
         *verb_hooks(),
     ]
 )
+
+
+_KNOWN_RELEASES = ((3, 0), (3, 1))
+
+
+def _require_known_release() -> None:
+    """Refuse a pandas whose internals nobody has looked at: maps could be wrong, not only lost.
+
+    Raises:
+        PandasInternalsError: It is another release than those that capture was tested with.
+    """
+    major, minor, *_ = pd.__version__.split(".")
+    if (int(major), int(minor)) not in _KNOWN_RELEASES:
+        raise PandasInternalsError(f"pandas {pd.__version__} is not a release that was tested")
 
 
 class CaptureSession:
@@ -82,6 +96,7 @@ class CaptureSession:
         """
         if self._was_open:
             raise CaptureError("A capture session can be opened once", "make a new one")
+        _require_known_release()
         _HOOKS.acquire()
         self._was_open = self._notes.is_open = True
 

@@ -97,7 +97,7 @@ class HookSet:
     def _require_all(self) -> None:
         for hook in self.hooks:
             if hook.is_vital and not hasattr(hook.owner, hook.name):
-                raise PandasInternalsError(f"{hook.owner.__name__}.{hook.name}")
+                raise PandasInternalsError(f"there is no {hook.owner.__name__}.{hook.name}")
 
     def _put_one(self, hook: Hook) -> None:
         if not hasattr(hook.owner, hook.name):

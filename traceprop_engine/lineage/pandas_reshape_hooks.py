@@ -52,11 +52,13 @@ def _with_unstacked_rows(unstacker: Any, new_index: Any) -> Any:
     """Mark the index of an unstacked frame: each row gathers those with its labels."""
     index = getattr(unstacker, _SOURCE, None)
     mark = None if index is None else mark_of(index)
-    if mark is None:
+    if mark is None or index is None:
         return new_index
-    codes, n_groups = unstacker._comp_index_and_ngroups
-    gathered = RowMap.groups(codes, n_groups)
-    node = derived(mark.node.notes, n_groups, [(row_node(index, mark), gathered)])
+    codes = new_index.get_indexer(index.droplevel(unstacker.level)) if new_index.is_unique else []
+    if len(codes) != len(index) or (len(codes) and codes.min() < 0):
+        return marked_view(new_index, lost_mark(new_index, [mark], "unstack"))
+    gathered = RowMap.groups(codes, len(new_index))
+    node = derived(mark.node.notes, len(new_index), [(row_node(index, mark), gathered)])
     return marked_view(new_index, place_all(new_index, node, mark.steps))
 
 
