@@ -146,6 +146,7 @@ LEAKS = [
     leak("a condition", lambda a, b: a if b.y.hasnans else a.assign(z=1)),
     leak("a comparison", lambda a, b: a.assign(z=b.y.equals(b.i))),
     leak("query of the other", lambda a, b: a.query("x in @b.y")),
+    leak("query against the other", lambda a, b: a.query("x > @b.y")),
     leak("eval with a statistic", lambda a, b: a.assign(z=a.x - b.eval("y.max() - y.min()"))),
 ]
 

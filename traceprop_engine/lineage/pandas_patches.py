@@ -1,6 +1,7 @@
 """Hooks into pandas: put in place when the first session opens, taken out when the last closes."""
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from threading import Lock
 from types import FrameType
 from typing import Any
 
+import pandas as pd
 from pandas.core import algorithms
 from pandas.util._decorators import cache_readonly
 
@@ -22,10 +24,17 @@ Observer = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 # Functions of pandas that call what the user passed in: their caller is the user.
 # Training reads a table row by row, and keeps its index: nothing leaves unseen.
 _OWN_ROW_BY_ROW = "traceprop_engine.training."
-_GO_BETWEENS = ("pandas.core.common", "pandas.core.computation.")
+_GO_BETWEENS = (
+    "pandas.core.common",
+    "pandas.core.computation.expr",
+    "pandas.core.computation.ops",
+)
 
 # Public functions that hand over to a method, and those that only call for others.
-_SERVE_USERS = (algorithms.factorize.__code__, algorithms.unique.__code__)
+_SERVE_USERS = tuple(
+    inspect.unwrap(function).__code__
+    for function in (algorithms.factorize, algorithms.unique, pd.DataFrame.query)
+)
 _PASSED_OVER = ("numpy.", "traceprop_engine.lineage.pandas_")
 
 _ABSENT = object()
