@@ -13,9 +13,10 @@ from tests.oracle import (
     test_pandas_capture_groups,
     test_pandas_capture_joins,
     test_pandas_capture_leaks,
+    test_pandas_capture_odd,
     test_pandas_capture_rows,
 )
-from tests.oracle.pandas_capture_oracle import frames_a, run_tracked, split
+from tests.oracle.pandas_capture_oracle import Case, frames_a, run_tracked, split
 
 pytestmark = [
     pytest.mark.oracle,
@@ -27,6 +28,7 @@ MODULES = (
     test_pandas_capture_groups,
     test_pandas_capture_joins,
     test_pandas_capture_leaks,
+    test_pandas_capture_odd,
     test_pandas_capture_rows,
 )
 CASES = {
@@ -35,7 +37,7 @@ CASES = {
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, list)
     for case in value
-    if not case.unknown
+    if isinstance(case, Case) and not case.unknown
 }
 STEP = 1e-7
 EVERY_ROW = 3

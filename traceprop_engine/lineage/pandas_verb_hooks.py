@@ -232,9 +232,10 @@ def _group_verb(name: str) -> Wrap:
 
 def _settle_groups(result: Any, grouped: Any, mark: Mark, verb: str) -> None:
     """Mark a result that has the labels of the groups; say that rows were lost in any other."""
-    axis = getattr(grouped._grouper, "axis", None)
     if not isinstance(result, NDFrame):
         return
+    grouper = getattr(grouped, "_grouper", None)
+    axis = getattr(grouper, "axis", None)
     if axis is not None and mark_of(axis) is not mark:
         reason = f"{verb} after the frame was changed in place"
         set_row_mark(result, lost_mark(row_index(result), [mark], reason))
@@ -242,8 +243,8 @@ def _settle_groups(result: Any, grouped: Any, mark: Mark, verb: str) -> None:
     found = row_mark(result)
     if found is not None and not found.node.is_statistic:
         return
-    groups = grouped._grouper.result_index
-    of_groups = mark_of(groups)
+    groups = None if grouper is None else grouper.result_index
+    of_groups = None if groups is None else mark_of(groups)
     if of_groups is not None and grouped.as_index and row_index(result).equals(groups):
         set_row_mark(result, of_groups)
     else:
@@ -251,7 +252,8 @@ def _settle_groups(result: Any, grouped: Any, mark: Mark, verb: str) -> None:
 
 
 def _group_detail(grouped: Any, detail: str) -> str:
-    names = [name for name in grouped._grouper.names if name is not None]
+    grouper = getattr(grouped, "_grouper", None)
+    names = [] if grouper is None else [name for name in grouper.names if name is not None]
     return _joined([f"by={names!r}" if names else "", detail])
 
 
