@@ -358,6 +358,12 @@ def _group_after_change(a, b):
     return groups[["pa", "y"]].agg(list)
 
 
+def _loop(a):
+    for i in range(30):
+        a = a.assign(**{f"c{i}": i}).sample(frac=1, random_state=i)
+    return a
+
+
 MORE = [
     Case(
         "a group-by made before a change",
@@ -462,9 +468,7 @@ MORE = [
     ),
     Case(
         "a loop of changes",
-        lambda d: [d := d.assign(**{f"c{i}": i}).sample(frac=1, random_state=i) for i in range(30)][
-            -1
-        ],
+        _loop,
         {"a": "o"},
         frames=plain,
     ),
