@@ -210,6 +210,20 @@ def test_statistics_of_different_rows_stay_apart_and_very_many_are_united():
     assert len(sums) <= 16
 
 
+def test_very_many_notes_are_resolved_at_once():
+    n = 20_000
+    frame = pd.DataFrame({"k": np.arange(n) % 5000, "v": np.arange(n) * 1.0})
+    with CaptureSession() as session:
+        d = session.load(frame, "a")
+        half = d[d.k < 2500]
+        tops = [group.reset_index(drop=True).v.max() for _, group in half.groupby("k")]
+        cells = [d.at[row, "v"] for row in range(0, n, 4)]  # noqa: PD008  (what is tested)
+        contexts = session.lineage(d.assign(x=sum(tops) + sum(cells))).contexts
+    found = {c.statistic: members(c) for c in contexts}
+    assert found["Series.max"] == frame.index[frame.k < 2500].tolist()
+    assert found["DataFrame.at"] == list(range(0, n, 4))
+
+
 def test_reading_a_cell_is_written_down_with_its_row():
     lineage = lineage_of(
         lambda people, _: people.assign(

@@ -1,14 +1,24 @@
 """From the mark of a result to its lineage."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency, Op
-from traceprop_engine.lineage.pandas_marks import Mark, Node, Notes, Step, mark_of, positions
+from traceprop_engine.lineage.pandas_marks import (
+    Mark,
+    Node,
+    Note,
+    Notes,
+    Step,
+    look_through,
+    mark_of,
+    positions,
+)
 from traceprop_engine.lineage.pandas_resolve import Maps, Mask, NodeMaps, reached_inputs
+from traceprop_engine.lineage.pandas_rows import IntArray, as_array
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_algebra import boxes_of, direct_of
 from traceprop_engine.lineage.row_map_compound import PAIRS_LIMIT, Union
@@ -35,7 +45,7 @@ def lineage_of(index: Any, columns: Any, notes: Notes) -> CapturedLineage:
     mark, across = mark_of(index), None if columns is None else mark_of(columns)
     maps, members = _direct_maps(index, mark)
     if across is not None and (mark is None or not across.node.is_statistic):
-        reached = reached_inputs(across.node, positions(columns, across))
+        reached = reached_inputs([(across.node, positions(columns, across))])
         members += [(name, "columns", None, mask) for name, mask in reached.items()]
     members += _members_of(notes)
     reasons = _reasons(mark or across, maps, members, notes)
@@ -97,15 +107,40 @@ def _mask(rows: Any, n_rows: int) -> Mask:
 
 
 def _members_of(notes: Notes) -> Members:
-    """Return which rows of inputs every note is about."""
+    """Return which rows of inputs every note is about; very many of one statistic are one."""
+    alike: dict[tuple[str, str | None], list[Note]] = defaultdict(list)
+    for note in list(notes.found.values()):
+        alike[note.statistic, note.column].append(note)
     known: dict[tuple[Node, int], dict[str, Mask]] = {}
     members: Members = []
-    for note in list(notes.found.values()):
+    for (statistic, column), several in alike.items():
+        for reached in _reached(several, known):
+            members += [(name, statistic, column, mask) for name, mask in reached.items()]
+    return members
+
+
+def _reached(
+    several: list[Note], known: dict[tuple[Node, int], dict[str, Mask]]
+) -> Iterator[dict[str, Mask]]:
+    if len(several) > _MOST_NOTES_APART:
+        yield reached_inputs(_united(several))
+        return
+    for note in several:
         key = (note.node, id(note.rows))
         if key not in known:
-            known[key] = reached_inputs(note.node, note.rows)
-        members += [(name, note.statistic, note.column, mask) for name, mask in known[key].items()]
-    return members
+            known[key] = reached_inputs([(note.node, note.rows)])
+        yield known[key]
+
+
+def _united(several: list[Note]) -> Iterator[tuple[Node, IntArray]]:
+    """Yield the rows of all notes, once for each node that they are rows of."""
+    rows_of: dict[Node, list[IntArray]] = defaultdict(list)
+    for note in several:
+        node, rows = look_through(note.node, note.rows)
+        if node is not None:
+            rows_of[node].append(as_array(rows))
+    for node, pieces in rows_of.items():
+        yield node, np.concatenate(pieces)
 
 
 def _contexts(members: Members) -> tuple[ContextDependency, ...]:

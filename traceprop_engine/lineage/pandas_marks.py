@@ -199,7 +199,7 @@ def derived(
 
 def stacked(notes: Notes, pieces: Iterable[tuple[int, Node | None, Rows]]) -> Node:
     """Return a node whose rows are those of the pieces, one below the other."""
-    found = [(n, *_renumbered(node, rows)) for n, node, rows in pieces]
+    found = [(n, *look_through(node, rows)) for n, node, rows in pieces]
     parents = [node for _, node, _ in found if node is not None]
     return Node(
         notes,
@@ -250,6 +250,16 @@ def statistic_mark(index: Any, source: Any, mark: Mark) -> Mark:
     return place_all(index, node, mark.steps)
 
 
+def look_through(node: Node | None, rows: Rows) -> tuple[Node | None, Rows]:
+    """Look through nodes that only renumber the rows of one parent."""
+    while node is not None and len(node.edges) == 1 and not (node.lost or node.claims):
+        parent, via = node.edges[0]
+        if isinstance(via, RowMap):
+            break
+        node, rows = parent, taken(via, as_array(rows))
+    return node, rows
+
+
 def steps_of(marks: Iterable[Mark]) -> tuple[Step, ...]:
     """Return the last operations that led to any of the marks."""
     return distinct(step for mark in marks for step in mark.steps)
@@ -258,16 +268,6 @@ def steps_of(marks: Iterable[Mark]) -> tuple[Step, ...]:
 def distinct(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the items once each, in order."""
     return tuple(dict.fromkeys(items))
-
-
-def _renumbered(node: Node | None, rows: Rows) -> tuple[Node | None, Rows]:
-    """Look through nodes that only renumber the rows of one parent."""
-    while node is not None and len(node.edges) == 1 and not (node.lost or node.claims):
-        parent, via = node.edges[0]
-        if isinstance(via, RowMap):
-            break
-        node, rows = parent, taken(via, as_array(rows))
-    return node, rows
 
 
 def _all_lost(parents: Iterable[Node]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """From rows of a node to rows of the inputs: as row maps, or as the set of rows that is reached."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -139,14 +139,18 @@ def _piece_map(
     return map_of(rows, inner.n_out).compose(inner)
 
 
-def reached_inputs(node: Node, rows: Rows) -> dict[str, Mask]:
-    """Return which rows of each input some rows of a node come from.
+def reached_inputs(rows: Iterable[tuple[Node, Rows]]) -> dict[str, Mask]:
+    """Return which rows of each input some rows of nodes come from.
 
     A mask is carried from node to node, children first: no map is composed for it.
     """
-    masks = {node: _mask_of(rows, node.n_rows)}
+    masks: dict[Node, Mask] = {}
+    for node, some in rows:
+        found = _mask_of(some, node.n_rows)
+        masks[node] = masks[node] | found if node in masks else found
+    nodes = {each for node in masks for each in _in_order(node, ())}
     reached: dict[str, Mask] = {}
-    for each in reversed(_in_order(node, ())):
+    for each in sorted(nodes, key=lambda each: each.number, reverse=True):
         mask = masks.pop(each)
         if each.name is not None:
             reached[each.name] = mask

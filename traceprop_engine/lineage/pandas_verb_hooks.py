@@ -253,7 +253,7 @@ def _settle_groups(result: Any, grouped: Any, mark: Mark, verb: str) -> None:
 
 def _group_detail(grouped: Any, detail: str) -> str:
     grouper = getattr(grouped, "_grouper", None)
-    names = [] if grouper is None else [name for name in grouper.names if name is not None]
+    names = [name for name in getattr(grouper, "names", ()) if name is not None]
     return _joined([f"by={names!r}" if names else "", detail])
 
 
