@@ -12,9 +12,12 @@ from tests.oracle import (
     test_pandas_capture,
     test_pandas_capture_groups,
     test_pandas_capture_joins,
+    test_pandas_capture_kinds,
     test_pandas_capture_leaks,
     test_pandas_capture_odd,
+    test_pandas_capture_reshapes,
     test_pandas_capture_rows,
+    test_pandas_capture_values,
 )
 from tests.oracle.pandas_capture_oracle import Case, frames_a, run_tracked, split
 
@@ -27,12 +30,15 @@ MODULES = (
     test_pandas_capture,
     test_pandas_capture_groups,
     test_pandas_capture_joins,
+    test_pandas_capture_kinds,
     test_pandas_capture_leaks,
     test_pandas_capture_odd,
+    test_pandas_capture_reshapes,
     test_pandas_capture_rows,
+    test_pandas_capture_values,
 )
 CASES = {
-    case.name: case
+    f"{module.__name__.rpartition('_')[2]}: {case.name}": case
     for module in MODULES
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, list)
