@@ -104,6 +104,8 @@ class CaptureSession:
         """Stop following rows. Frames stay usable; nothing can be asked of the session any more."""
         if self._notes.is_open:
             self._notes.is_open = False
+            self._notes.inputs.clear()
+            self._notes.found.clear()
             _HOOKS.release()
 
     def load(self, frame: Frame, name: str) -> Frame:

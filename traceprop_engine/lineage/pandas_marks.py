@@ -59,13 +59,11 @@ class Notes:
         is_open: Whether marks of the session are followed.
         inputs: The node of each input, in the order they were loaded.
         found: The notes on statistics, each once.
-        losses: Operations whose result could not be followed, the last one last.
     """
 
     is_open: bool = False
     inputs: dict[str, "Node"] = field(default_factory=dict)
     found: dict[Hashable, Note] = field(default_factory=dict)
-    losses: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
