@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from traceprop_engine.lineage.captured import Op
-from traceprop_engine.lineage.pandas_rows import Rows, as_array, is_counting, narrowed, taken
+from traceprop_engine.lineage.pandas_rows import Rows, as_array, is_counting, kept, taken
 from traceprop_engine.lineage.row_map import RowMap
 
 MARK = "traceprop_mark"
@@ -162,8 +162,7 @@ def place(index: Any, node: Node, rows: Rows, steps: tuple[Step, ...]) -> Mark:
     """Return the mark of an index whose positions are these rows of a node."""
     if is_counting(rows, node.n_rows):
         return Mark(node, None if counts_from_zero(index) else rows, steps)
-    if not isinstance(rows, range):
-        rows = narrowed(rows)
+    rows = kept(rows)
     if counts_from_zero(index):
         return Mark(derived(node.notes, len(index), [(node, rows)]), None, steps)
     return Mark(node, rows, steps)

@@ -3,6 +3,7 @@
 ``-1`` says that a position has no row.
 """
 
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from traceprop_engine.lineage.row_map_cheapest import classified
 
 IntArray = NDArray[np.integer[Any]]
 Rows = range | IntArray
+
+_PAGES_OF_ITS_OWN = 1 << 20
 
 
 def as_array(rows: Rows) -> IntArray:
@@ -41,11 +44,28 @@ def taken(rows: Rows, indexer: IntArray) -> IntArray:
 
 
 def narrowed(rows: IntArray) -> IntArray:
-    """Return row numbers as int32 where they fit: they are kept until the session closes."""
+    """Return row numbers as int32 where they fit."""
     if rows.dtype == np.int32:
         return rows
     fits = len(rows) == 0 or rows.max() <= np.iinfo(np.int32).max
     return rows.astype(np.int32 if fits else np.int64, copy=False)
+
+
+def kept(rows: Rows) -> Rows:
+    """Return row numbers for as long as the session is open, as int32 where they fit.
+
+    Many get pages of their own. In the heap they would keep the user's code from using again what
+    it had freed, which costs several times what the copy itself does.
+    """
+    if isinstance(rows, range) or isinstance(rows.base, mmap):
+        return rows
+    rows = narrowed(rows)
+    if rows.nbytes < _PAGES_OF_ITS_OWN:
+        return rows
+    pages = mmap(-1, rows.nbytes, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    copy = np.frombuffer(pages, dtype=rows.dtype)
+    copy[:] = rows
+    return copy
 
 
 def shifted(rows: Rows, periods: int) -> IntArray:
