@@ -66,7 +66,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     """Keeps data frames, training runs and predictions in a store, with the lineage of every row.
 
     An input of an asset is a plain pandas object; nothing of its user changes. What cannot be
-    followed is recorded as unknown, which `build_coverage_checks` can turn into a failure.
+    followed is recorded as unknown, which `build_lineage_coverage_checks` can turn into a failure.
     """
 
     store: dg.ResourceDependency[TracepropStore]
@@ -114,10 +114,11 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End the sessions of this run, and show what it recorded to whoever asks in SQL."""
         del context
-        if self._steps:
-            self.store.open().ingest()
+        was_used = bool(self._steps)
         for key in list(self._steps):
             self._steps.pop(key).session.close()
+        if was_used:
+            self.store.open().ingest()
 
     def _step(self, key: StepId) -> _Step:
         """Return the step that runs, ending the sessions of the steps before it."""

@@ -12,8 +12,8 @@ from traceprop_dagster.metadata import (
     explanation_metadata,
 )
 from traceprop_dagster.resources import TracepropStore
+from traceprop_engine.errors import NoRowChosenError
 from traceprop_engine.explanation import (
-    Explanation,
     PredictionSet,
     explain_prediction,
     load_predictions,
@@ -98,7 +98,8 @@ def build_removal_asset(
         effects = []
         for row in chosen_rows(recorded, config):
             explanation = explain_prediction(opened, recorded, row, top_k=1)
-            effect = removal_effect(recorded, row, _training_rows(explanation))
+            strongest = [influential.training_row for influential in explanation.rows]
+            effect = removal_effect(recorded, row, strongest)
             record_explanation(opened, explanation)
             record_counterfactual(opened, explanation, effect)
             effects.append((row, effect))
@@ -108,14 +109,17 @@ def build_removal_asset(
 
 
 def chosen_rows(predictions: PredictionSet, config: ExplainConfig) -> Sequence[int]:
-    """Return the row numbers that a configuration chooses, each once and in the order given."""
+    """Return the row numbers that a configuration chooses, each once and in the order given.
+
+    Raises:
+        NoRowChosenError: The predicate holds for no prediction.
+    """
     if config.rows:
         return list(dict.fromkeys(config.rows))
     if config.where:
-        return [int(row) for row in rows_where(predictions.frame, config.where)]
+        rows = [int(row) for row in rows_where(predictions.frame, config.where)]
+        if not rows:
+            raise NoRowChosenError(predictions.version.dataset, config.where, 0)
+        return rows
     outputs = predictions.model.run.outputs(predictions.features)[:, -1]
     return [int(row) for row in np.argsort(-outputs, kind="stable")[: config.highest]]
-
-
-def _training_rows(explanation: Explanation) -> list[int]:
-    return [row.training_row for row in explanation.rows]

@@ -432,6 +432,16 @@ class DatasetNotFoundError(TracepropError):
         super().__init__(f"The store has no dataset or source '{name}'; {listed}.")
 
 
+class NoRowsKeptError(TracepropError):
+    """A dataset version has no table of rows in the store."""
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(
+            f"'{dataset}' has no table in the store: it is a model, or was recorded without its "
+            "rows; ask for the training run, or read the rows where they are kept."
+        )
+
+
 class RowNotFoundError(TracepropError):
     """A row number is outside its dataset."""
 

@@ -148,28 +148,40 @@ def a_folder(path):
     path.mkdir()
 
 
-BROKEN = {
+UNREADABLE = {
     empty: "labs.csv: the file is empty; it needs",
     ragged: "labs.csv, line 10: the record has 5 fields where the header has 4; quote",
     not_text: "labs.csv, line 6: ",
     duplicate_column: "labs.csv: more than one column is called 'days'; give",
-    renamed_column: "There is no column 'days' in the table; did you mean 'day'?",
-    unknown_code: "Column 'test' holds 'ferritin'; the pipeline knows chol, dbp",
     gone: "labs.csv: there is no such file; check",
     a_folder: "labs.csv: cannot be read (it is a directory); name",
 }
+UNSUITABLE = {
+    renamed_column: "There is no column 'days' in the table; did you mean 'day'?",
+    unknown_code: "Column 'test' holds 'ferritin'; the pipeline knows chol, dbp",
+}
 
 
-@pytest.mark.parametrize("damage", BROKEN, ids=lambda f: f.__name__)
-def test_a_file_that_cannot_be_used_stops_the_demo_at_the_step_that_reads_it(
-    demo, tmp_path, damage
-):
+@pytest.mark.parametrize("damage", UNREADABLE, ids=lambda f: f.__name__)
+def test_a_file_that_cannot_be_read_stops_the_demo_before_anything_is_recorded(tmp_path, damage):
+    write_data(tmp_path)
+    damage(tmp_path / "data" / "labs.csv")
+    before = listing(tmp_path / "data")
+    line = refused(run_command(tmp_path))
+    assert line.startswith("The demo stopped at 'labs': ")
+    assert UNREADABLE[damage] in line
+    assert listing(tmp_path / "data") == before
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("damage", UNSUITABLE, ids=lambda f: f.__name__)
+def test_a_file_that_does_not_fit_stops_the_demo_at_the_step_that_reads_it(demo, tmp_path, damage):
     write_data(tmp_path)
     damage(tmp_path / "data" / "labs.csv")
     before = listing(tmp_path / "data")
     line = refused(run_command(tmp_path))
     assert line.startswith("The demo stopped at 'lab_features': ")
-    assert BROKEN[damage] in line
+    assert UNSUITABLE[damage] in line
     assert listing(tmp_path / "data") == before
     store = Store.open(tmp_path / "store")
     assert store.verify().problems == ()

@@ -1,6 +1,6 @@
 """A small pipeline recorded by hand: recording, walks in both directions, and explanations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from traceprop_engine.errors import (
     DatasetNotFoundError,
     NoPredictionsError,
     NoRowChosenError,
+    NoRowsKeptError,
     RowNotFoundError,
     TrainingRunNotFoundError,
 )
@@ -30,9 +31,11 @@ from traceprop_engine.recording import (
     Materialization,
     find_dataset_version,
     load_frame,
+    load_row_map,
     load_source,
     load_training_run,
     record_dataset,
+    record_lineage,
     record_predictions,
     record_source,
     record_training_run,
@@ -262,3 +265,49 @@ def test_a_file_that_changed_is_said_and_the_rest_is_still_answered(recorded, tm
     assert changed[0].text is None
     assert "other bytes now" in changed[0].unavailable
     assert all(line.text for line in lines if line.source == "visits")
+
+
+def test_an_answer_that_differs_in_the_last_bit_is_no_contradiction(recorded):
+    explanation = explain(recorded.store, row=6, top_k=3)
+    predictions = load_predictions(recorded.store)
+    effect = removal_effect(predictions, 6, [explanation.rows[0].training_row])
+    query_id = record_explanation(recorded.store, explanation)
+    record_counterfactual(recorded.store, explanation, effect)
+    elsewhere = replace(
+        explain(recorded.store, row=6, top_k=5),
+        rows=tuple(
+            replace(row, influence=float(np.nextafter(row.influence, 9.0)))
+            for row in explain(recorded.store, row=6, top_k=5).rows
+        ),
+    )
+    assert record_explanation(recorded.store, elsewhere) == query_id
+    again = replace(effect, found_change=float(np.nextafter(effect.found_change, 9.0)))
+    record_counterfactual(recorded.store, elsewhere, again)
+    scores = recorded.store.query(
+        "SELECT rank, score FROM attribution WHERE query_id = ? ORDER BY rank", [query_id]
+    ).to_pylist()
+    assert [s["rank"] for s in scores] == [1, 2, 3, 4, 5]
+    assert [s["score"] for s in scores[:3]] == [row.influence for row in explanation.rows]
+    assert recorded.store.info().n_set_aside == 0
+
+
+def test_a_model_is_not_a_table(recorded):
+    with pytest.raises(NoRowsKeptError, match="'model' has no table"):
+        load_frame(recorded.store, find_dataset_version(recorded.store, "model"))
+
+
+def test_members_of_a_statistic_come_back_as_they_were(tmp_path):
+    store = Store.create(tmp_path / "store")
+    codes = np.where(np.arange(1_001) % 3 == 0, 0, -1)
+    members = RowMap.groups(codes, 1)
+    contexts = tuple(
+        ContextDependency("people", f"Series.{name}", "age", members) for name in ("mean", "std")
+    )
+    lineage = CapturedLineage(2, {"people": RowMap.gather([5, 3], 1_001)}, contexts)
+    made = Materialization("result", {"people": InputRef("source", "sv_people")}, run_id="run")
+    record_lineage(store, made, lineage)
+    facts = store.query("SELECT * FROM row_map WHERE role = 'context' ORDER BY ordinal").to_pylist()
+    assert [f["statistic"] for f in facts] == ["Series.mean", "Series.std"]
+    assert len({f["block"] for f in facts}) == 1
+    for each in facts:
+        assert load_row_map(store, each).same_relation(members)

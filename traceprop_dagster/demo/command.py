@@ -65,17 +65,24 @@ def demo(folder: Path, dataset: DatasetName, row: int | None, *, as_json: bool) 
 
 
 def materialize(root: Path) -> None:
-    """Run the demo job in this process, saying what it does.
+    """Observe the sources and run the pipeline in this process, saying what it does.
+
+    A file that cannot be read is refused before anything is recorded.
 
     Raises:
-        DemoFailedError: A step failed.
+        DemoFailedError: A source or a step failed.
     """
+    definitions = demo_definitions(root, hooks=frozenset({_say_step}))
     with _instance(root / "dagster_home") as instance:
-        definitions = demo_definitions(root, hooks={_say_step})
-        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        job = definitions.resolve_job_def("demo")
+        say("Looking at the source files …")
+        _run(definitions.resolve_job_def("observe_sources"), instance)
         say("Running the pipeline through Dagster …")
-        result = job.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+        _run(definitions.resolve_job_def("demo"), instance)
+
+
+def _run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> None:
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = job.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
     for event in result.all_node_events:
         if event.is_step_failure:
             error = event.step_failure_data.error

@@ -6,7 +6,6 @@ directory; `traceprop demo` writes the files there. ``TRACEPROP_PAGE_URL`` is th
 """
 
 import os
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import dagster as dg
@@ -77,14 +76,14 @@ MODEL = [risk_model, predictions]
 def demo_definitions(
     folder: Path,
     page_url: str | None = DEFAULT_PAGE_URL,
-    hooks: AbstractSet[dg.HookDefinition] = frozenset(),
+    hooks: frozenset[dg.HookDefinition] = frozenset(),
 ) -> dg.Definitions:
     """Return the demo pipeline over the files in a folder.
 
     Args:
         folder: It holds ``data`` with the three files; the store is made in ``store``.
         page_url: Address of `traceprop serve`, for links; ``None`` for no links.
-        hooks: Called as the steps of the job succeed or fail.
+        hooks: Called as the steps of the jobs succeed or fail.
     """
     root = folder.expanduser().absolute()
     store = TracepropStore(path=str(root / "store"), page_url=page_url)
@@ -100,8 +99,9 @@ def demo_definitions(
         asset_checks=[build_lineage_coverage_checks(assets=checked, min_coverage=1.0)],
         jobs=[
             dg.define_asset_job(
-                "demo", selection=dg.AssetSelection.assets(*assets), hooks=frozenset(hooks)
-            )
+                "observe_sources", selection=dg.AssetSelection.assets(*files), hooks=hooks
+            ),
+            dg.define_asset_job("demo", selection=dg.AssetSelection.assets(*assets), hooks=hooks),
         ],
         resources={"store": store, "io_manager": TracepropIOManager(store=store)},
     )

@@ -1,4 +1,8 @@
-"""Explanations and counterfactuals as facts of a store."""
+"""Explanations and counterfactuals as facts of a store.
+
+A question has one identifier, whoever asks it and when. What was answered once is not written
+again: another machine may compute it with another last bit, which contradicts nothing.
+"""
 
 from datetime import UTC, datetime
 
@@ -9,9 +13,17 @@ from traceprop_engine.store import Store
 
 
 def record_explanation(store: Store, explanation: Explanation) -> str:
-    """Record a query and its most influential training rows; return the query's identifier."""
+    """Record a query and its most influential training rows; return the query's identifier.
+
+    Ranks that were recorded before stay as they are.
+    """
     query_id = query_id_of(explanation)
     prediction = explanation.prediction
+    known = store.query(
+        "SELECT rank FROM attribution WHERE query_id = ? AND method = ?",
+        [query_id, explanation.method],
+    )
+    recorded = set(known.column("rank").to_pylist())
     store.commit(
         {
             "query": [
@@ -34,6 +46,7 @@ def record_explanation(store: Store, explanation: Explanation) -> str:
                     "unit": explanation.unit,
                 }
                 for row in explanation.rows
+                if row.rank not in recorded
             ],
         }
     )
@@ -48,6 +61,10 @@ def record_counterfactual(
     identifier = identify(
         "cf", {"query_id": query_id, "training_rows": list(counterfactual.training_rows)}
     )
+    if store.query(
+        "SELECT 1 FROM counterfactual WHERE counterfactual_id = ?", [identifier]
+    ).num_rows:
+        return identifier
     store.commit(
         {
             "counterfactual": [

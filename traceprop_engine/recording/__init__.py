@@ -1,0 +1,47 @@
+"""Engine values to store facts, and back: what a run writes, and what a question reads."""
+
+from traceprop_engine.recording.read import (
+    dataset_names,
+    decode_labels,
+    find_dataset_version,
+    load_frame,
+    load_source,
+    load_training_run,
+)
+from traceprop_engine.recording.row_maps import load_row_map
+from traceprop_engine.recording.values import (
+    DatasetVersion,
+    InputKind,
+    InputRef,
+    Materialization,
+    RecordedRun,
+)
+from traceprop_engine.recording.write import (
+    column_lineage,
+    record_dataset,
+    record_lineage,
+    record_predictions,
+    record_source,
+    record_training_run,
+)
+
+__all__ = [
+    "DatasetVersion",
+    "InputKind",
+    "InputRef",
+    "Materialization",
+    "RecordedRun",
+    "column_lineage",
+    "dataset_names",
+    "decode_labels",
+    "find_dataset_version",
+    "load_frame",
+    "load_row_map",
+    "load_source",
+    "load_training_run",
+    "record_dataset",
+    "record_lineage",
+    "record_predictions",
+    "record_source",
+    "record_training_run",
+]

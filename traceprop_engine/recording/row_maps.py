@@ -1,0 +1,79 @@
+"""Row maps as rows of the catalogue and blocks of a store, and back."""
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
+from traceprop_engine.lineage.row_map import RowMap, RowMapKind
+from traceprop_engine.recording.values import InputRef
+from traceprop_engine.store import Store
+
+_MEMBERS, _BITS = "members", "bits"
+
+
+def row_map_facts(
+    store: Store, version_id: str, lineage: CapturedLineage, inputs: Mapping[str, InputRef]
+) -> list[dict[str, object]]:
+    """Write the row maps of a lineage as blocks, and return the rows of table ``row_map``."""
+    entries: list[tuple[str, RowMap, ContextDependency | None]] = [
+        (name, row_map, None) for name, row_map in lineage.maps.items()
+    ]
+    entries += [(context.input, context.members, context) for context in lineage.contexts]
+    written: dict[int, dict[str, object]] = {}  # several statistics of the same rows share a map
+    for _, row_map, context in entries:
+        if id(row_map) not in written:
+            written[id(row_map)] = _map_parts(store, row_map, of_statistic=context is not None)
+    known = "claimed" if lineage.fidelity == "claimed" else "exact"
+    return [
+        {
+            "dataset_version_id": version_id,
+            "ordinal": ordinal,
+            "input_name": name,
+            "input_kind": inputs[name].kind,
+            "input_id": inputs[name].id,
+            "role": "direct" if context is None else "context",
+            "statistic": None if context is None else context.statistic,
+            "column_name": None if context is None else context.column,
+            "fidelity": known if row_map.is_known else "unknown",
+            **written[id(row_map)],
+        }
+        for ordinal, (name, row_map, context) in enumerate(entries)
+    ]
+
+
+def load_row_map(store: Store, facts: Mapping[str, object]) -> RowMap:
+    """Return the row map that a row of the catalogue's table ``row_map`` describes."""
+    block = cast("str | None", facts["block"])
+    columns: dict[str, npt.NDArray[np.integer]] = {}
+    if block is not None:
+        table = store.get_table(block)
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    if facts["kind"] == _MEMBERS:
+        bits = np.unpackbits(columns[_BITS].astype(np.uint8), count=cast("int", facts["n_in"]))
+        return RowMap.groups(bits.astype(np.int8) - 1, 1)
+    return RowMap.from_parts(
+        cast("RowMapKind", facts["kind"]),
+        cast("int", facts["n_out"]),
+        cast("int", facts["n_in"]),
+        json.loads(cast("str", facts["params"])),
+        columns,
+    )
+
+
+def _map_parts(store: Store, row_map: RowMap, *, of_statistic: bool) -> dict[str, object]:
+    kind, params, columns = row_map.to_parts()
+    if of_statistic and kind == "groups":
+        # The members of a statistic: one bit for each row of the input is the least to write.
+        kind, columns = _MEMBERS, {_BITS: np.packbits(columns["out_row"] == 0)}
+    return {
+        "kind": kind,
+        "n_out": row_map.n_out,
+        "n_in": row_map.n_in,
+        "params": params,
+        "block": store.put_table(pa.table(columns)) if columns else None,
+    }

@@ -1,0 +1,261 @@
+"""Engine values to store facts: what a run writes.
+
+Identifiers are digests of what they name, so that recording the same thing twice writes one fact.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+import pyarrow as pa
+
+from traceprop_engine.digests import identify
+from traceprop_engine.lineage.captured import CapturedLineage, Op
+from traceprop_engine.recording.row_maps import row_map_facts
+from traceprop_engine.recording.values import InputRef, Materialization, RecordedRun
+from traceprop_engine.sources import SourceVersion
+from traceprop_engine.store import Store
+from traceprop_engine.training import Predictions, TrainingRun
+
+Facts = dict[str, list[dict[str, object]]]
+
+
+def record_source(store: Store, version: SourceVersion) -> InputRef:
+    """Record what the bytes of a source file were, with the place of each record in them."""
+    ref = InputRef("source", version.source_version_id, version.columns)
+    if store.query("SELECT 1 FROM source_version WHERE source_version_id = ?", [ref.id]).num_rows:
+        return ref
+    facts = version.to_dict()
+    facts["source_version_id"] = ref.id
+    facts["columns"] = list(version.columns)
+    facts["index_block"] = (
+        store.put_table(version.index.to_table()) if version.index is not None else None
+    )
+    facts["seen_at"] = _now()
+    store.commit({"source_version": [facts]}, ingest=False)
+    return ref
+
+
+def record_dataset(
+    store: Store,
+    made: Materialization,
+    frame: pd.DataFrame,
+    lineage: CapturedLineage,
+) -> str:
+    """Record the rows that one materialization wrote, and where each of them came from.
+
+    Args:
+        store: Where to write.
+        made: Who writes it, and from what.
+        frame: The rows, with the index that the reader shall get back.
+        lineage: How the rows follow from the inputs.
+
+    Returns:
+        The identifier of the dataset version.
+    """
+    version_id, facts = _frame_facts(store, made, frame, lineage)
+    store.commit(facts, ingest=False)
+    return version_id
+
+
+def record_lineage(store: Store, made: Materialization, lineage: CapturedLineage) -> str:
+    """Record where rows came from without the rows themselves, for data that is kept elsewhere.
+
+    Returns:
+        The identifier of the dataset version.
+    """
+    version_id, facts = _dataset_facts(store, made, None, [], lineage)
+    store.commit(facts, ingest=False)
+    return version_id
+
+
+def record_training_run(
+    store: Store,
+    made: Materialization,
+    training_run: TrainingRun,
+    lineage: CapturedLineage,
+) -> tuple[str, str]:
+    """Record a training run: its model, its training rows, and one gradient for each of them.
+
+    The model is a dataset version of its own whose rows are the training rows, so that a walk
+    along row maps goes through it.
+
+    Returns:
+        The identifier of the dataset version, and the identifier of the training run.
+    """
+    parameters = store.put_array(training_run.parameters)
+    features = store.put_array(training_run.features)
+    labels = store.put_array(training_run.targets)
+    gradients = training_run.per_sample_grads()
+    columns = [{"name": name, "type": "double"} for name in training_run.feature_names]
+    version_id, facts = _dataset_facts(store, made, parameters, columns, lineage)
+    run_id = identify("tr", {"dataset_version_id": version_id, "features": features})
+    facts["training_run"] = [
+        {
+            "training_run_id": run_id,
+            "dataset_version_id": version_id,
+            "training_input_id": _direct_input(lineage, made.inputs),
+            "name": training_run.name,
+            "family": training_run.family,
+            "label": training_run.label,
+            "classes": list(training_run.classes),
+            "feature_names": list(training_run.feature_names),
+            "l2": training_run.l2,
+            "fit_intercept": training_run.fit_intercept,
+            "n_rows": training_run.n_train,
+            "n_parameters": int(training_run.parameters.size),
+            "parameters_block": parameters,
+            "features_block": features,
+            "labels_block": labels,
+            "gradient_norm": training_run.gradient_norm,
+            "n_iterations": training_run.n_iterations,
+            "converged": training_run.converged,
+            "metrics": dict(training_run.metrics),
+            "loss_curve": list(training_run.loss_curve),
+            "created_at": _now(),
+        }
+    ]
+    facts["gradient_block"] = [
+        {
+            "training_run_id": run_id,
+            "checkpoint": 0,
+            "row_lo": 0,
+            "row_hi": len(gradients),
+            "dim": gradients.shape[1],
+            "dtype": str(gradients.dtype),
+            "loss": training_run.family,
+            "projection": "none",
+            "block": store.put_array(gradients),
+        }
+    ]
+    store.commit(facts, ingest=False)
+    return version_id, run_id
+
+
+def record_predictions(
+    store: Store,
+    made: Materialization,
+    predictions: Predictions,
+    lineage: CapturedLineage,
+    model: RecordedRun,
+) -> str:
+    """Record predictions with the features that the model saw, so that each can be explained."""
+    version_id, facts = _frame_facts(store, made, predictions.frame, lineage)
+    labels = predictions.labels
+    facts["prediction_set"] = [
+        {
+            "dataset_version_id": version_id,
+            "training_run_id": model.id,
+            "features_block": store.put_array(predictions.features),
+            "labels_block": None if labels is None else store.put_array(model.run.encode(labels)),
+            "created_at": _now(),
+        }
+    ]
+    store.commit(facts, ingest=False)
+    return version_id
+
+
+def column_lineage(
+    columns: Iterable[str], lineage: CapturedLineage, inputs: Mapping[str, InputRef]
+) -> list[tuple[str, str, str]]:
+    """Return which columns have the name of a column of an input that rows came from.
+
+    Only names are compared: a column that was renamed or derived is not followed.
+
+    Returns:
+        Column, input and the input's column.
+    """
+    names = list(columns)
+    return [
+        (column, name, column)
+        for name, row_map in lineage.maps.items()
+        if row_map.is_known
+        for column in names
+        if column in inputs[name].columns
+    ]
+
+
+def _frame_facts(
+    store: Store, made: Materialization, frame: pd.DataFrame, lineage: CapturedLineage
+) -> tuple[str, Facts]:
+    table = pa.Table.from_pandas(frame)
+    block = store.put_table(table)
+    columns = [{"name": str(f.name), "type": str(f.type)} for f in table.schema]
+    version_id, facts = _dataset_facts(store, made, block, columns, lineage)
+    facts["column_lineage"] = _column_facts(version_id, frame, lineage, made)
+    return version_id, facts
+
+
+def _dataset_facts(
+    store: Store,
+    made: Materialization,
+    content_block: str | None,
+    columns: Sequence[Mapping[str, str]],
+    lineage: CapturedLineage,
+) -> tuple[str, Facts]:
+    identity = {
+        "dataset": made.dataset,
+        "partition_key": made.partition_key,
+        "run_id": made.run_id,
+        "content": content_block,
+        "inputs": sorted((name, ref.id) for name, ref in made.inputs.items()),
+    }
+    version_id = identify("dv", identity)
+    facts: Facts = {
+        "dataset_version": [
+            {
+                "dataset_version_id": version_id,
+                "dataset": made.dataset,
+                "partition_key": made.partition_key,
+                "run_id": made.run_id,
+                "code_version": made.code_version,
+                "n_rows": lineage.n_rows,
+                "columns": list(columns),
+                "content_block": content_block,
+                "fidelity": lineage.fidelity,
+                "coverage": lineage.coverage(),
+                "reason": lineage.reason,
+                "created_at": _now(),
+            }
+        ],
+        "op": [_op_facts(version_id, n, op) for n, op in enumerate(lineage.ops)],
+        "row_map": row_map_facts(store, version_id, lineage, made.inputs),
+    }
+    return version_id, facts
+
+
+def _op_facts(version_id: str, ordinal: int, op: Op) -> dict[str, object]:
+    return {
+        "dataset_version_id": version_id,
+        "ordinal": ordinal,
+        "name": op.name,
+        "detail": op.detail,
+        "inputs": list(op.inputs),
+        "n_rows_in": list(op.n_rows_in),
+        "n_rows_out": op.n_rows_out,
+    }
+
+
+def _column_facts(
+    version_id: str, frame: pd.DataFrame, lineage: CapturedLineage, made: Materialization
+) -> list[dict[str, object]]:
+    return [
+        {
+            "dataset_version_id": version_id,
+            "column_name": column,
+            "input_name": name,
+            "input_column": input_column,
+        }
+        for column, name, input_column in column_lineage(
+            map(str, frame.columns), lineage, made.inputs
+        )
+    ]
+
+
+def _direct_input(lineage: CapturedLineage, inputs: Mapping[str, InputRef]) -> str | None:
+    known = [name for name, row_map in lineage.maps.items() if row_map.is_known]
+    return inputs[known[0]].id if known else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
