@@ -196,25 +196,23 @@ def _op_table(lineage: CapturedLineage) -> str:
     rows = [
         [
             f"`{op.name}`",
-            " + ".join(f"{n:,}" for n in op.n_rows_in),
-            f"{op.n_rows_out:,}",
+            " + ".join(f"{n:,}" for n in op.n_rows_in) + f" → {op.n_rows_out:,}",
         ]
         for op in lineage.ops
     ]
-    return shortened_table(["operation", "rows in", "rows out"], rows)
+    return shortened_table(["operation", "rows"], rows)
 
 
 def _context_table(lineage: CapturedLineage) -> str:
     rows = [
         [
             f"`{context.statistic}`",
-            context.column or "",
-            context.input,
+            f"{context.input}.{context.column}" if context.column else context.input,
             f"{len(context.members.backward([0])):,}",
         ]
         for context in lineage.contexts
     ]
-    return shortened_table(["statistic", "column", "of input", "rows"], rows)
+    return shortened_table(["statistic", "of", "rows"], rows)
 
 
 def _influence_table(explanation: Explanation) -> str:
