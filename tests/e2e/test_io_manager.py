@@ -175,6 +175,24 @@ def test_predictions_depend_on_all_training_rows_through_the_model(folder):
     }
 
 
+def test_a_table_of_statistics_has_no_parent_rows_and_names_its_statistic(folder):
+    @dg.asset
+    def summary(people: pd.DataFrame) -> pd.DataFrame:
+        return people.mean().to_frame().T
+
+    run(folder, [summary])
+    store = TracepropStore(path=str(folder / "store")).open()
+    version = find_dataset_version(store, "summary")
+    trace = trace_back(store, version.id, [0])
+    assert trace.sources == ()
+    assert ("DataFrame.mean", 30) in {(c.statistic, c.n_members) for c in trace.contexts}
+    (people,) = store.query("SELECT * FROM source_version WHERE name = 'people'").to_pylist()
+    affected = affected_by(store, people["source_version_id"], [4])
+    assert affected.datasets == ()
+    assert {c.dataset for c in affected.context} == {"summary"}
+    assert version.coverage == 0.0
+
+
 def test_explanations_follow_from_the_run_that_asked(folder):
     result = run(folder, [*CHAIN, EXPLAINED, REMOVED])
     metadata = metadata_of(result, EXPLAINED)

@@ -253,7 +253,7 @@ def _column_facts(
 
 
 def _direct_input(lineage: CapturedLineage, inputs: Mapping[str, InputRef]) -> str | None:
-    known = [name for name, row_map in lineage.maps.items() if row_map.is_known]
+    known = [name for name, row_map in lineage.maps.items() if row_map.covered().any()]
     return inputs[known[0]].id if known else None
 
 
