@@ -156,7 +156,18 @@ class LineageGraph:
             n_members=len(self.row_map(facts).backward(np.array([0]))),
         )
 
+    def passed_on(self, facts: Mapping[str, Any]) -> TracedContext:
+        """Return rows that a statistic reached, as what the rows made from them depend on."""
+        return TracedContext(
+            dataset=self.versions[facts["dataset_version_id"]]["dataset"],
+            input_name=facts["input_name"],
+            statistic=_PASSED_ON,
+            column=None,
+            n_members=facts["n_in"],
+        )
 
+
+_PASSED_ON = "rows made with a statistic"
 _UPSTREAM = "SELECT m.input_id FROM row_map m JOIN reached ON m.dataset_version_id = reached.id"
 _DOWNSTREAM = "SELECT m.dataset_version_id FROM row_map m JOIN reached ON m.input_id = reached.id"
 
@@ -237,6 +248,7 @@ def affected_by(store: Store, source_version_id: str, rows: Sequence[int] | Rows
                     unknown.append(_lost(graph, facts))
             if facts["input_id"] in through_statistic:
                 through_statistic.add(version_id)
+                contexts.append(graph.passed_on(facts))
         for facts in graph.maps(version_id, "context"):
             here = reached.get(facts["input_id"], np.empty(0, dtype=np.int64))
             if facts["input_id"] in through_statistic or len(graph.row_map(facts).forward(here)):

@@ -180,7 +180,9 @@ def test_a_statistic_is_listed_apart_from_the_rows(recorded):
     reached = {d.dataset: d.rows.tolist() for d in affected.datasets}
     assert reached == {"table": [35], "predictions": [5]}
     assert [(c.dataset, c.statistic, c.n_members) for c in affected.context] == [
-        ("table", "Series.mean", N_PEOPLE)
+        ("table", "Series.mean", N_PEOPLE),
+        ("model", "rows made with a statistic", N_PEOPLE),
+        ("predictions", "rows made with a statistic", N_PEOPLE),
     ]
 
 

@@ -22,9 +22,7 @@ def row_map_facts(
     """Write the row maps of a lineage as blocks, and return the rows of table ``row_map``."""
     # A map that is a context says again what the dependencies say one by one.
     entries: list[tuple[str, RowMap, ContextDependency | None]] = [
-        (name, row_map, None)
-        for name, row_map in lineage.maps.items()
-        if row_map.kind != "context"
+        (name, row_map, None) for name, row_map in lineage.maps.items() if row_map.kind != "context"
     ]
     entries += [(context.input, context.members, context) for context in lineage.contexts]
     written: dict[int, dict[str, object]] = {}  # several statistics of the same rows share a map
