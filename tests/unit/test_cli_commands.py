@@ -148,7 +148,12 @@ def test_affected_names_exactly_what_a_person_reached(ask, recorded, person):
     assert all(v["current"] for v in found["datasets"])
     runs = [{"training_run_id": recorded.run, "name": "risk"}] if person < N_TRAIN else []
     assert found["training_runs"] == runs
-    assert len(found["statistics"]) == 1
+    # The mean of the ages; and what is made from the table that it went into.
+    assert [sentence.split(" over ")[0] for sentence in found["statistics"]] == [
+        "training_table depends on Series.mean of age",
+        "risk_model depends on rows made with a statistic",
+        "predictions depends on rows made with a statistic",
+    ]
     assert any("'mystery'" in sentence for sentence in found["unknown"])
 
 

@@ -343,7 +343,7 @@ def test_names_are_percent_encoded_in_addresses(page, port):
         ("/dataset/training_table/row/1e3", "no page"),
         ("/dataset/training_table/row/" + "9" * 30, "no page"),
         ("/dataset/training_table/row/%D9%A3", "no page"),
-        ("/source/nothing", "no dataset or source 'nothing'"),
+        ("/source/nothing", "no source 'nothing'"),
         ("/run/nothing", "no training run"),
         ("/explain/training_table/0", "'training_table' holds none"),
         ("/explain/predictions/99", "no row 99"),

@@ -30,11 +30,17 @@ def load_source(store: Store, source_version_id: str) -> SourceVersion:
         "SELECT * FROM source_version WHERE source_version_id = ?", [source_version_id]
     ).to_pylist()
     if not rows:
-        raise SourceVersionNotFoundError(source_version_id, None, [])
+        raise SourceVersionNotFoundError(source_version_id, None, source_names(store))
     facts = _decoded(rows[0], "columns")
     block = cast("str | None", facts.pop("index_block"))
     index = RecordIndex.from_table(store.get_table(block)) if block else None
     return SourceVersion.from_dict(facts, index)
+
+
+def source_names(store: Store) -> list[str]:
+    """Return the names of all recorded sources, in alphabetical order."""
+    table = store.query("SELECT DISTINCT name FROM source_version ORDER BY name")
+    return [str(name) for name in table.column(0).to_pylist()]
 
 
 def find_dataset_version(

@@ -13,6 +13,7 @@ from traceprop_engine.errors import (
     PageNotFoundError,
     RowNotFoundError,
     SourceRowError,
+    SourceVersionNotFoundError,
     TracepropError,
     TrainingRunNotFoundError,
 )
@@ -29,6 +30,7 @@ from traceprop_engine.store import Store
 _HTML = "text/html; charset=utf-8"
 _MISSING = (
     DatasetNotFoundError,
+    SourceVersionNotFoundError,
     NoPredictionsError,
     PageNotFoundError,
     RowNotFoundError,

@@ -16,7 +16,7 @@ def source_page(store: Store, source_id: str, query: Mapping[str, str]) -> View 
     """Return the page of a source version; with ``?row=`` the way to the page of a record.
 
     Raises:
-        DatasetNotFoundError: There is no such version.
+        SourceVersionNotFoundError: There is no such version.
     """
     source = load_source(store, source_id)
     row = asked_number(query, "row")
@@ -41,7 +41,7 @@ def source_row_page(store: Store, source_id: str, row: int) -> View:
     """Return the page of a record.
 
     Raises:
-        DatasetNotFoundError: There is no such version.
+        SourceVersionNotFoundError: There is no such version.
         SourceRowError: It has no such record.
     """
     source = load_source(store, source_id)
