@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from traceprop_engine.lineage.marks import Mark, Node, derived, stacked, steps_of
 from traceprop_engine.lineage.pandas_marks import (
-    Mark,
-    Node,
-    derived,
     lost_mark,
     mark_of,
     marked_view,
     place,
     place_all,
     positions,
-    stacked,
-    steps_of,
 )
-from traceprop_engine.lineage.pandas_rows import Rows, covers, no_rows, taken
+from traceprop_engine.lineage.rows import Rows, covers, no_rows, taken
 
 Marked = tuple[Any, Mark]
 """An index and its mark."""

@@ -11,13 +11,14 @@ import pandas as pd
 
 from traceprop_engine.errors import CaptureError, PandasInternalsError
 from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.decode import lineage_of, tracked_lineage
+from traceprop_engine.lineage.marks import Notes, Placed, Tracked
 from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
-from traceprop_engine.lineage.pandas_decode import lineage_of
 from traceprop_engine.lineage.pandas_exit_hooks import exit_hooks
 from traceprop_engine.lineage.pandas_group_hooks import group_hooks
 from traceprop_engine.lineage.pandas_index_hooks import index_hooks
 from traceprop_engine.lineage.pandas_manager_hooks import manager_hooks
-from traceprop_engine.lineage.pandas_marks import Notes, has_mark, mark_of, marked_view, root_mark
+from traceprop_engine.lineage.pandas_marks import has_mark, mark_of, positions, root_mark
 from traceprop_engine.lineage.pandas_operand_hooks import operand_hooks
 from traceprop_engine.lineage.pandas_patches import HookSet
 from traceprop_engine.lineage.pandas_reshape_hooks import reshape_hooks
@@ -134,35 +135,46 @@ class CaptureSession:
         set_row_mark(loaded, root)
         return loaded
 
-    def lineage(self, result: pd.DataFrame | pd.Series | pd.Index) -> CapturedLineage:
+    @property
+    def notes(self) -> Notes:
+        """What the session writes down; other kinds of values join it through this."""
+        return self._notes
+
+    def lineage(self, result: pd.DataFrame | pd.Series | pd.Index | Tracked) -> CapturedLineage:
         """Return how the rows of a result follow from the rows of the inputs.
 
         Raises:
             CaptureError: The session is not open: later changes would have gone unseen.
         """
         self._require_open("ask for lineage")
+        if isinstance(result, Tracked):
+            return tracked_lineage(result, self._notes)
         if isinstance(result, pd.Index):
-            return lineage_of(self._own(result), None, self._notes)
-        axes = [self._own(axis) for axis in result._mgr.axes]
-        return lineage_of(axes[-1], axes[0] if result.ndim == 2 else None, self._notes)
+            return lineage_of(len(result), self._placed(result), None, self._notes)
+        *columns, index = [self._placed(axis) for axis in result._mgr.axes]
+        return lineage_of(len(result), index, columns[0] if columns else None, self._notes)
 
-    def finish(self, frame: Frame) -> tuple[Frame, CapturedLineage]:
-        """Return a frame as the user's code made it, not followed any more, and its lineage.
+    def finish(self, frame: Any) -> tuple[Any, CapturedLineage]:
+        """Return a result as the user's code made it, not followed any more, and its lineage.
 
         Raises:
             CaptureError: The session is not open.
         """
         lineage = self.lineage(frame)
+        if isinstance(frame, Tracked):
+            return frame.__traceprop_plain__(), lineage
         plain = frame.copy(deep=False)
         for axis, index in enumerate(plain._mgr.axes):
             if has_mark(index):
                 set_axis_mark(plain._mgr, axis, None)
         return plain, lineage
 
-    def _own(self, index: Any) -> Any:
-        """Return an index, without a mark if that belongs to another session."""
+    def _placed(self, index: Any) -> Placed | None:
+        """Return the mark of an index and its rows, unless that belongs to another session."""
         mark = mark_of(index)
-        return index if mark is None or mark.node.notes is self._notes else marked_view(index, None)
+        if mark is None or mark.node.notes is not self._notes:
+            return None
+        return mark, positions(index, mark)
 
     def _require_open(self, what: str) -> None:
         if not self._notes.is_open:

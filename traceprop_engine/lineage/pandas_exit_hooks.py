@@ -24,6 +24,7 @@ from pandas.core.indexing import (  # pyrefly: ignore
 )
 from pandas.core.internals.managers import BlockManager
 
+from traceprop_engine.lineage.marks import Mark
 from traceprop_engine.lineage.pandas_align import (
     is_marked,
     kind_of,
@@ -32,7 +33,7 @@ from traceprop_engine.lineage.pandas_align import (
     set_axis_mark,
     set_row_mark,
 )
-from traceprop_engine.lineage.pandas_marks import Mark, has_mark, mark_of, statistic_mark
+from traceprop_engine.lineage.pandas_marks import has_mark, mark_of, statistic_mark
 from traceprop_engine.lineage.pandas_notes import (
     column_of,
     note_labels,

@@ -11,6 +11,7 @@ from pandas.core.groupby.groupby import GroupBy
 from pandas.core.groupby.ops import BaseGrouper, BinGrouper
 from pandas.core.resample import Resampler
 
+from traceprop_engine.lineage.marks import Mark, derived
 from traceprop_engine.lineage.pandas_align import (
     row_index,
     row_mark,
@@ -18,8 +19,6 @@ from traceprop_engine.lineage.pandas_align import (
     set_row_mark,
 )
 from traceprop_engine.lineage.pandas_marks import (
-    Mark,
-    derived,
     has_mark,
     mark_of,
     marked_view,
@@ -30,8 +29,8 @@ from traceprop_engine.lineage.pandas_marks import (
     row_node,
 )
 from traceprop_engine.lineage.pandas_patches import Hook, argument, cached, observed
-from traceprop_engine.lineage.pandas_rows import as_array
 from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.rows import as_array
 
 
 def group_hooks() -> Iterator[Hook]:

@@ -12,9 +12,9 @@ import pandas as pd
 from pandas.api.extensions import no_default
 from pandas.core.indexes.base import Index
 
+from traceprop_engine.lineage.marks import Mark
 from traceprop_engine.lineage.pandas_align import marked
 from traceprop_engine.lineage.pandas_marks import (
-    Mark,
     has_mark,
     mark_of,
     place,
@@ -31,7 +31,7 @@ from traceprop_engine.lineage.pandas_patches import (
     observed_classmethod,
     observed_static,
 )
-from traceprop_engine.lineage.pandas_rows import Rows, as_array, same_rows, taken, wrapped
+from traceprop_engine.lineage.rows import Rows, as_array, same_rows, taken, wrapped
 
 Pick = Callable[[Rows, tuple[Any, ...], dict[str, Any]], Rows | None]
 """Applies to row numbers what the method did to the labels; ``None`` if it is not understood."""

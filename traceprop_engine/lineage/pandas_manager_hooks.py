@@ -13,6 +13,7 @@ import pandas as pd
 from pandas.core.generic import NDFrame
 from pandas.core.internals.managers import BaseBlockManager
 
+from traceprop_engine.lineage.marks import Mark
 from traceprop_engine.lineage.pandas_align import (
     declared_mark,
     join_axis,
@@ -20,13 +21,7 @@ from traceprop_engine.lineage.pandas_align import (
     set_axis_mark,
     set_row_mark,
 )
-from traceprop_engine.lineage.pandas_marks import (
-    Mark,
-    has_mark,
-    mark_of,
-    place,
-    positions,
-)
+from traceprop_engine.lineage.pandas_marks import has_mark, mark_of, place, positions
 from traceprop_engine.lineage.pandas_notes import note_rows
 from traceprop_engine.lineage.pandas_patches import (
     Hook,
@@ -36,7 +31,7 @@ from traceprop_engine.lineage.pandas_patches import (
     is_user,
     observed,
 )
-from traceprop_engine.lineage.pandas_rows import shifted, taken
+from traceprop_engine.lineage.rows import shifted, taken
 
 _SETTERS = {"_set_axis", "__setattr__", "set_axis", "_set_axis_nocheck"}
 _DECLARED = "an index that belongs to rows of {} was set on values of unknown origin"

@@ -10,14 +10,8 @@ from typing import Any
 from pandas.core.generic import NDFrame
 from pandas.core.indexes.base import Index
 
-from traceprop_engine.lineage.pandas_marks import (
-    Mark,
-    Note,
-    counts_from_zero,
-    mark_of,
-    positions,
-)
-from traceprop_engine.lineage.pandas_rows import Rows
+from traceprop_engine.lineage.marks import Mark, write_note
+from traceprop_engine.lineage.pandas_marks import counts_from_zero, mark_of, positions
 
 
 def note_rows(mark: Mark, index: Any, statistic: str, column: Any) -> None:
@@ -30,13 +24,13 @@ def note_rows(mark: Mark, index: Any, statistic: str, column: Any) -> None:
         column: The column they are of, if it is one.
     """
     rows = positions(index, mark)
-    _write(mark, statistic, column, rows, id(rows), rows)
+    write_note(mark, statistic, column, rows, id(rows), rows)
 
 
 def note_some_rows(mark: Mark, index: Any, statistic: str, column: Any, at: slice) -> None:
     """Write down that the positions ``at`` of a marked index took part in a statistic."""
     rows = positions(index, mark)
-    _write(mark, statistic, column, rows[at], (id(rows), at.start, at.stop), rows)
+    write_note(mark, statistic, column, rows[at], (id(rows), at.start, at.stop), rows)
 
 
 def note_object(obj: Any, statistic: str) -> None:
@@ -98,14 +92,3 @@ def column_of(obj: Any) -> Any:
         return obj.name
     columns = obj._mgr.axes[0]
     return columns[0] if len(columns) == 1 else None
-
-
-def _write(
-    mark: Mark, statistic: str, column: Any, rows: Rows, key: object, kept_alive: Rows
-) -> None:
-    """Write a note, unless the same is written; what its key names by ``id`` is kept alive."""
-    if mark.node.is_statistic and not mark.node.lost:
-        return
-    name = None if column is None else str(column)
-    note = Note(statistic, name, mark.node, rows, kept_alive)
-    mark.node.notes.found.setdefault((statistic, name, mark.node.number, key), note)

@@ -15,6 +15,7 @@ from pandas.core.indexing import _iLocIndexer  # pyrefly: ignore
 from pandas.core.reshape import concat as concat_module
 from pandas.core.strings.accessor import StringMethods
 
+from traceprop_engine.lineage.marks import derived, steps_of
 from traceprop_engine.lineage.pandas_align import (
     declared_mark,
     is_same,
@@ -29,7 +30,6 @@ from traceprop_engine.lineage.pandas_align import (
 )
 from traceprop_engine.lineage.pandas_manager_hooks import claim_of
 from traceprop_engine.lineage.pandas_marks import (
-    derived,
     has_mark,
     lost_mark,
     mark_of,
@@ -38,7 +38,6 @@ from traceprop_engine.lineage.pandas_marks import (
     place_all,
     positions,
     row_node,
-    steps_of,
 )
 from traceprop_engine.lineage.pandas_notes import note_labels, note_object
 from traceprop_engine.lineage.pandas_patches import (
@@ -48,7 +47,7 @@ from traceprop_engine.lineage.pandas_patches import (
     called_by_user,
     observed,
 )
-from traceprop_engine.lineage.pandas_rows import no_rows, taken
+from traceprop_engine.lineage.rows import no_rows, taken
 
 _COLUMN_AXES = (1, "columns")
 

@@ -11,9 +11,9 @@ from pandas.core.reshape import melt as melt_module
 from pandas.core.reshape import reshape as reshape_module
 from pandas.core.reshape.reshape import _Unstacker
 
+from traceprop_engine.lineage.marks import derived
 from traceprop_engine.lineage.pandas_align import row_index, set_row_mark
 from traceprop_engine.lineage.pandas_marks import (
-    derived,
     has_mark,
     lost_mark,
     mark_of,
@@ -24,8 +24,8 @@ from traceprop_engine.lineage.pandas_marks import (
     row_node,
 )
 from traceprop_engine.lineage.pandas_patches import Hook, Observer, argument, cached, observed
-from traceprop_engine.lineage.pandas_rows import as_array, taken
 from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.rows import as_array, taken
 
 _SOURCE = "_traceprop_source"
 

@@ -19,9 +19,9 @@ from pandas.core.window.ewm import ExponentialMovingWindow
 from pandas.core.window.expanding import Expanding
 from pandas.core.window.rolling import BaseWindow, Rolling, Window
 
+from traceprop_engine.lineage.marks import Mark
 from traceprop_engine.lineage.pandas_align import kind_of, row_index, row_mark, set_row_mark
 from traceprop_engine.lineage.pandas_marks import (
-    Mark,
     has_mark,
     mark_of,
     place,

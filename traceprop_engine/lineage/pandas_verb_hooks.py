@@ -22,6 +22,7 @@ from pandas.core.reshape.merge import _MergeOperation, _OrderedMerge
 from pandas.core.strings.accessor import StringMethods
 
 from traceprop_engine.lineage.captured import Op
+from traceprop_engine.lineage.marks import Mark, Step
 from traceprop_engine.lineage.pandas_align import (
     any_mark,
     names_in_order,
@@ -29,13 +30,7 @@ from traceprop_engine.lineage.pandas_align import (
     row_mark,
     set_row_mark,
 )
-from traceprop_engine.lineage.pandas_marks import (
-    Mark,
-    Step,
-    has_mark,
-    lost_mark,
-    mark_of,
-)
+from traceprop_engine.lineage.pandas_marks import has_mark, lost_mark, mark_of
 from traceprop_engine.lineage.pandas_patches import Hook, Observer, Wrap, is_user, observed
 
 _ROW_VERBS = (

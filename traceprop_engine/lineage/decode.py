@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency, Op
-from traceprop_engine.lineage.pandas_marks import (
+from traceprop_engine.lineage.marks import (
     Mark,
     Node,
     Note,
     Notes,
+    Placed,
     Step,
+    Tracked,
     look_through,
-    mark_of,
-    positions,
 )
-from traceprop_engine.lineage.pandas_resolve import Maps, Mask, NodeMaps, reached_inputs
-from traceprop_engine.lineage.pandas_rows import IntArray, as_array
+from traceprop_engine.lineage.resolve import Maps, Mask, NodeMaps, reached_inputs
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_algebra import boxes_of, direct_of
 from traceprop_engine.lineage.row_map_compound import PAIRS_LIMIT, Union
 from traceprop_engine.lineage.row_map_kinds import Direct
+from traceprop_engine.lineage.rows import IntArray, as_array
 
 Members = list[tuple[str, str, str | None, Mask]]
 """Input, statistic, column, and which rows of the input took part."""
@@ -33,33 +33,35 @@ _JOINED_STATISTIC = "aggregate joined to many rows"
 _WAY_OUT = "keep to pandas operations on whole rows, or declare the rows with `record`"
 
 
-def lineage_of(index: Any, columns: Any, notes: Notes) -> CapturedLineage:
+def lineage_of(
+    n_rows: int, rows: Placed | None, columns: Placed | None, notes: Notes
+) -> CapturedLineage:
     """Return the lineage of a result.
 
     Args:
-        index: Its row index.
-        columns: The index of its columns, ``None`` for a series or an index; a mark on it says that
-            rows were turned into columns.
+        n_rows: How many rows it has.
+        rows: Which rows they are; ``None`` if nobody followed them.
+        columns: Which rows were turned into its columns, if any were.
         notes: What the session has written down.
     """
-    mark, across = mark_of(index), None if columns is None else mark_of(columns)
-    maps, members = _direct_maps(index, mark)
-    if across is not None and (mark is None or not across.node.is_statistic):
-        reached = reached_inputs([(across.node, positions(columns, across))])
+    mark, across = rows and rows[0], columns and columns[0]
+    maps, members = _direct_maps(rows)
+    if columns is not None and (mark is None or not columns[0].node.is_statistic):
+        reached = reached_inputs([(columns[0].node, columns[1])])
         members += [(name, "columns", None, mask) for name, mask in reached.items()]
     members += _members_of(notes)
     reasons = _reasons(mark or across, maps, members, notes)
     for name, node in notes.inputs.items():
         if name in reasons:
-            maps[name] = RowMap.unknown(len(index), node.n_rows)
+            maps[name] = RowMap.unknown(n_rows, node.n_rows)
         elif name not in maps:
             masks = [mask for other, _, _, mask in members if other == name]
-            rows = np.flatnonzero(np.logical_or.reduce(masks))
-            maps[name] = RowMap.context(len(index), rows, node.n_rows)
+            members_of_any = np.flatnonzero(np.logical_or.reduce(masks))
+            maps[name] = RowMap.context(n_rows, members_of_any, node.n_rows)
     marks = [each for each in (mark, across) if each is not None]
     claims = list(dict.fromkeys(claim for each in marks for claim in each.node.claims))
     return CapturedLineage(
-        n_rows=len(index),
+        n_rows=n_rows,
         maps={name: maps[name] for name in notes.inputs},
         contexts=_contexts(members),
         ops=_ops(marks),
@@ -68,13 +70,21 @@ def lineage_of(index: Any, columns: Any, notes: Notes) -> CapturedLineage:
     )
 
 
-def _direct_maps(index: Any, mark: Mark | None) -> tuple[Maps, Members]:
+def tracked_lineage(value: Tracked, notes: Notes) -> CapturedLineage:
+    """Return the lineage of a value that knows its rows, in a session of its own or not."""
+    placed = value.__traceprop_placed__()
+    if placed is not None and placed[0].node.notes is not notes:
+        placed = None
+    return lineage_of(len(value.__traceprop_plain__()), placed, None, notes)
+
+
+def _direct_maps(rows: Placed | None) -> tuple[Maps, Members]:
     """Part direct maps from dependencies through statistics, and from joins with too many pairs."""
     direct: Maps = {}
     members: Members = []
-    if mark is None:
+    if rows is None:
         return direct, members
-    for name, row_map in NodeMaps().of_rows(mark.node, positions(index, mark)).items():
+    for name, row_map in NodeMaps().of_rows(rows[0].node, rows[1]).items():
         boxes = boxes_of(row_map.relation)
         members += [
             (name, _STATISTIC, None, _mask(box.members.array(), row_map.n_in)) for box in boxes
@@ -82,8 +92,8 @@ def _direct_maps(index: Any, mark: Mark | None) -> tuple[Maps, Members]:
         for part in _parts_of(row_map):
             n_pairs = float(part.counts().sum()) if part.kind in _MANY_PAIRS or boxes else 1.0
             if n_pairs > PAIRS_LIMIT:
-                rows = part.backward(np.arange(part.n_out))
-                members.append((name, _JOINED_STATISTIC, None, _mask(rows, part.n_in)))
+                joined = part.backward(np.arange(part.n_out))
+                members.append((name, _JOINED_STATISTIC, None, _mask(joined, part.n_in)))
             elif n_pairs or not boxes:
                 known = direct.get(name)
                 direct[name] = RowMap(part) if known is None else known.union(RowMap(part))

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traceprop_engine.lineage.pandas_marks import Node, Via
-from traceprop_engine.lineage.pandas_rows import (
+from traceprop_engine.lineage.marks import Node, Via
+from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.lineage.rows import (
     Rows,
     as_array,
     is_counting,
@@ -15,7 +16,6 @@ from traceprop_engine.lineage.pandas_rows import (
     no_rows,
     taken,
 )
-from traceprop_engine.lineage.row_map import RowMap
 
 Maps = dict[str, RowMap]
 """For each input, how rows follow from its rows."""
