@@ -109,6 +109,23 @@ def test_what_finish_gives_back_is_not_followed():
         assert not has_mark(turned.columns)
 
 
+def test_what_is_detached_says_its_lineage_after_the_session_and_nothing_of_what_came_later():
+    with CaptureSession() as session:
+        frame = session.load(visits(), "visits")
+        kept = frame.dropna()
+        plain, followed = session.detach(kept)
+        then = session.lineage(kept)
+        frame["v"].mean()
+        assert len(session.lineage(kept).contexts) == 1
+    pd.testing.assert_frame_equal(plain, visits().dropna())
+    assert not has_mark(plain.index)
+    later = followed.lineage()
+    assert later.maps["visits"].pairs()[1].tolist() == [0, 2, 3, 4]
+    assert later.maps["visits"].same_relation(then.maps["visits"])
+    assert later.ops == then.ops
+    assert later.contexts == ()
+
+
 def test_marks_are_invisible():
     with CaptureSession() as session:
         frame = session.load(visits(), "a")

@@ -313,3 +313,29 @@ def test_members_of_a_statistic_come_back_as_they_were(tmp_path):
     assert len({f["block"] for f in facts}) == 1
     for each in facts:
         assert load_row_map(store, each).same_relation(members)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bytes_a_row"),
+    [
+        pytest.param(np.random.default_rng(0).permutation(400_000), 3.3, id="permutation"),
+        pytest.param(
+            np.flatnonzero(np.random.default_rng(0).random(400_000) < 0.5), 0.7, id="filter"
+        ),
+        pytest.param(np.arange(400_000) // 3, 0.2, id="each row three times"),
+        pytest.param(np.where(np.arange(400_000) < 9_000, 7, -1), 0.1, id="few have a parent"),
+    ],
+)
+def test_a_map_takes_few_bytes_a_row_and_comes_back_and_is_asked_in_sql(
+    tmp_path, rows, bytes_a_row
+):
+    store = Store.create(tmp_path / "store")
+    lineage = CapturedLineage(len(rows), {"people": RowMap.gather(rows, 400_000)})
+    made = Materialization("result", {"people": InputRef("source", "sv_people")}, run_id="run")
+    record_lineage(store, made, lineage)
+    (facts,) = store.query("SELECT * FROM row_map").to_pylist()
+    assert load_row_map(store, facts).same_relation(lineage.maps["people"])
+    found = store.query("SELECT out_row, in_row FROM row_map_row ORDER BY out_row")
+    assert np.array_equal(found["in_row"].to_numpy(), rows[rows >= 0])
+    size = sum(path.stat().st_size for path in (tmp_path / "store" / "blocks").rglob("*.parquet"))
+    assert size / len(rows) < bytes_a_row

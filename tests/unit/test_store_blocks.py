@@ -38,13 +38,15 @@ def test_the_same_content_is_one_file_that_is_written_once(store):
     assert [path.stat().st_ino for path in files(store)] == [inode]
 
 
-def test_encodings_differ_in_bytes_and_not_in_content(store):
-    table = pa.table({"in_row": np.arange(100_000, dtype=np.int32)})
-    delta, plain = store.put_table(table, "delta"), store.put_table(table, "plain")
-    assert delta != plain
-    assert store.get_table(delta).equals(store.get_table(plain))
-    column = pq.ParquetFile(store.directory / "blocks" / delta[:2] / f"{delta}.parquet")
-    assert "DELTA_BINARY_PACKED" in column.metadata.row_group(0).column(0).encodings
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+def test_encodings_differ_in_bytes_and_not_in_content(store, dtype):
+    table = pa.table({"in_row": (np.arange(100_000) % 120).astype(dtype)})
+    delta, split, plain = (store.put_table(table, e) for e in ("delta", "bytes", "plain"))
+    assert len({delta, split, plain}) == 3
+    for block, name in ((delta, "DELTA_BINARY_PACKED"), (split, "BYTE_STREAM_SPLIT")):
+        assert store.get_table(block).equals(store.get_table(plain))
+        file = pq.ParquetFile(store.directory / "blocks" / block[:2] / f"{block}.parquet")
+        assert name in file.metadata.row_group(0).column(0).encodings
 
 
 def test_a_filter_takes_less_than_a_byte_a_row(store):

@@ -6,6 +6,7 @@ from traceprop_engine.lineage.captured import (
     Fidelity,
     Op,
 )
+from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.witness import check_witness
@@ -15,6 +16,7 @@ __all__ = [
     "CapturedLineage",
     "ContextDependency",
     "Fidelity",
+    "Followed",
     "Op",
     "RowMap",
     "check_witness",

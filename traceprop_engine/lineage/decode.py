@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,37 @@ _JOINED_STATISTIC = "aggregate joined to many rows"
 _WAY_OUT = "keep to pandas operations on whole rows, or declare the rows with `record`"
 
 
-def lineage_of(
-    n_rows: int, rows: Placed | None, columns: Placed | None, notes: Notes
-) -> CapturedLineage:
-    """Return the lineage of a result.
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What a session knows of a result: enough to say its lineage at any later time.
 
-    Args:
-        n_rows: How many rows it has.
+    Attributes:
+        n_rows: How many rows the result has.
         rows: Which rows they are; ``None`` if nobody followed them.
         columns: Which rows were turned into its columns, if any were.
-        notes: What the session has written down.
+        notes: What the session had written down.
     """
+
+    n_rows: int
+    rows: Placed | None
+    columns: Placed | None
+    notes: Notes
+
+    @classmethod
+    def now(
+        cls, n_rows: int, rows: Placed | None, columns: Placed | None, notes: Notes
+    ) -> "Followed":
+        """Return what ``notes`` say now; what is written down later is not in it."""
+        return cls(n_rows, rows, columns, Notes(inputs=dict(notes.inputs), found=dict(notes.found)))
+
+    def lineage(self) -> CapturedLineage:
+        """Return how the rows of the result follow from the rows of the inputs."""
+        return _lineage_of(self.n_rows, self.rows, self.columns, self.notes)
+
+
+def _lineage_of(
+    n_rows: int, rows: Placed | None, columns: Placed | None, notes: Notes
+) -> CapturedLineage:
     mark, across = rows and rows[0], columns and columns[0]
     maps, members = _direct_maps(rows)
     if columns is not None and (mark is None or not columns[0].node.is_statistic):
@@ -70,12 +91,12 @@ def lineage_of(
     )
 
 
-def tracked_lineage(value: Tracked, notes: Notes) -> CapturedLineage:
-    """Return the lineage of a value that knows its rows, in a session of its own or not."""
+def followed_value(value: Tracked, notes: Notes) -> Followed:
+    """Return what is known of a value that knows its rows, unless they are of other notes."""
     placed = value.__traceprop_placed__()
     if placed is not None and placed[0].node.notes is not notes:
         placed = None
-    return lineage_of(len(value.__traceprop_plain__()), placed, None, notes)
+    return Followed.now(len(value.__traceprop_plain__()), placed, None, notes)
 
 
 def _direct_maps(rows: Placed | None) -> tuple[Maps, Members]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from traceprop_engine.errors import CaptureError, PandasInternalsError
 from traceprop_engine.lineage.captured import CapturedLineage
-from traceprop_engine.lineage.decode import lineage_of, tracked_lineage
+from traceprop_engine.lineage.decode import Followed, followed_value
 from traceprop_engine.lineage.marks import Notes, Placed, Tracked
 from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
 from traceprop_engine.lineage.pandas_exit_hooks import exit_hooks
@@ -146,28 +146,42 @@ class CaptureSession:
         Raises:
             CaptureError: The session is not open: later changes would have gone unseen.
         """
-        self._require_open("ask for lineage")
-        if isinstance(result, Tracked):
-            return tracked_lineage(result, self._notes)
-        if isinstance(result, pd.Index):
-            return lineage_of(len(result), self._placed(result), None, self._notes)
-        *columns, index = [self._placed(axis) for axis in result._mgr.axes]
-        return lineage_of(len(result), index, columns[0] if columns else None, self._notes)
+        return self._followed(result).lineage()
 
-    def finish(self, frame: Any) -> tuple[Any, CapturedLineage]:
+    def finish(self, result: Any) -> tuple[Any, CapturedLineage]:
         """Return a result as the user's code made it, not followed any more, and its lineage.
 
         Raises:
             CaptureError: The session is not open.
         """
-        lineage = self.lineage(frame)
-        if isinstance(frame, Tracked):
-            return frame.__traceprop_plain__(), lineage
-        plain = frame.copy(deep=False)
+        plain, followed = self.detach(result)
+        return plain, followed.lineage()
+
+    def detach(self, result: Any) -> tuple[Any, Followed]:
+        """Return a result, not followed any more, and what is known of its rows.
+
+        That is worked out when it is asked for its lineage, which may be after the session.
+
+        Raises:
+            CaptureError: The session is not open.
+        """
+        followed = self._followed(result)
+        if isinstance(result, Tracked):
+            return result.__traceprop_plain__(), followed
+        plain = result.copy(deep=False)
         for axis, index in enumerate(plain._mgr.axes):
             if has_mark(index):
                 set_axis_mark(plain._mgr, axis, None)
-        return plain, lineage
+        return plain, followed
+
+    def _followed(self, result: Any) -> Followed:
+        self._require_open("ask for lineage")
+        if isinstance(result, Tracked):
+            return followed_value(result, self._notes)
+        if isinstance(result, pd.Index):
+            return Followed.now(len(result), self._placed(result), None, self._notes)
+        *columns, index = [self._placed(axis) for axis in result._mgr.axes]
+        return Followed.now(len(result), index, columns[0] if columns else None, self._notes)
 
     def _placed(self, index: Any) -> Placed | None:
         """Return the mark of an index and its rows, unless that belongs to another session."""

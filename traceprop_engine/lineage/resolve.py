@@ -67,6 +67,8 @@ def _below(node: Node, rows: Rows) -> list[tuple[Node, Rows]] | None:
         return _pieces_below(node, rows) if len(node.pieces) <= _FEW_PIECES else None
     if any(isinstance(via, RowMap) for _, via in node.edges):
         return None
+    if len(node.edges) > 1 and not isinstance(rows, range):
+        rows = rows.astype(np.intp, copy=False)  # once; each lookup would do it again
     return [(parent, _looked_up(parent, via, rows)) for parent, via in node.edges]
 
 

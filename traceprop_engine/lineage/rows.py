@@ -3,8 +3,13 @@
 ``-1`` says that a position has no row.
 """
 
+import sys
+from contextlib import suppress
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
+
+if sys.platform == "linux":
+    from mmap import MADV_HUGEPAGE
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +68,17 @@ def kept(rows: Rows) -> Rows:
     if rows.nbytes < _PAGES_OF_ITS_OWN:
         return rows
     pages = mmap(-1, rows.nbytes, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    _ask_for_huge_pages(pages)
     copy = np.frombuffer(pages, dtype=rows.dtype)
     copy[:] = rows
     return copy
+
+
+def _ask_for_huge_pages(pages: mmap) -> None:
+    """Make the first touch of each page cheaper where the system can; else nothing changes."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            pages.madvise(MADV_HUGEPAGE)
 
 
 def shifted(rows: Rows, periods: int) -> IntArray:

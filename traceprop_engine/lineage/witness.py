@@ -87,7 +87,8 @@ def _require_sizes(name: str, row_map: RowMap, frame: pd.DataFrame, output: pd.D
 
 def _compared_rows(parents: NDArray[Any]) -> tuple[Ints, Ints]:
     """Return output rows that have a parent, a sample of them if they are many, and the parents."""
-    out_rows = np.flatnonzero(parents >= 0)
+    has_parent = parents >= 0
+    out_rows = np.arange(len(parents)) if has_parent.all() else np.flatnonzero(has_parent)
     if len(out_rows) > FULL_ROWS:
         at = np.linspace(0, len(out_rows) - 1, SAMPLE_ROWS).astype(np.int64)
         out_rows = out_rows[at]
@@ -96,16 +97,14 @@ def _compared_rows(parents: NDArray[Any]) -> tuple[Ints, Ints]:
 
 def _shared_columns(frame: pd.DataFrame, output: pd.DataFrame) -> list[Any]:
     """Return the columns that both frames have once, with the same dtype."""
-    both = [
-        column
-        for column in frame.columns.intersection(output.columns)
-        if isinstance(frame.columns.get_loc(column), int) and not _is_slice(frame, output, column)
-    ]
-    return [column for column in both if frame[column].dtype == output[column].dtype]
+    before, after = _dtypes(frame), _dtypes(output)
+    return [column for column in before if column in after and before[column] == after[column]]
 
 
-def _is_slice(frame: pd.DataFrame, output: pd.DataFrame, column: Any) -> bool:
-    return not all(isinstance(each.columns.get_loc(column), int) for each in (frame, output))
+def _dtypes(frame: pd.DataFrame) -> dict[Any, Any]:
+    """Return the dtypes of the columns that a frame has once."""
+    once = ~frame.columns.duplicated(keep=False)
+    return dict(zip(frame.columns[once], frame.dtypes.array[once], strict=True))
 
 
 def _check_column(

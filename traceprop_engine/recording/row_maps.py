@@ -11,9 +11,11 @@ import pyarrow as pa
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap, RowMapKind
 from traceprop_engine.recording.values import InputRef
-from traceprop_engine.store import Store
+from traceprop_engine.store import Encoding, Store
 
 _MEMBERS, _BITS = "members", "bits"
+_WORD = np.dtype("<i8")
+_MANY_ROWS, _SAMPLED, _FAR = 10_000, 1_000, 1_000
 
 
 def row_map_facts(
@@ -55,8 +57,7 @@ def load_row_map(store: Store, facts: Mapping[str, object]) -> RowMap:
         table = store.get_table(block)
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
     if facts["kind"] == _MEMBERS:
-        bits = np.unpackbits(columns[_BITS].astype(np.uint8), count=cast("int", facts["n_in"]))
-        return RowMap.groups(bits.astype(np.int8) - 1, 1)
+        return RowMap.groups(_flags(columns[_BITS], cast("int", facts["n_in"])) - 1, 1)
     return RowMap.from_parts(
         cast("RowMapKind", facts["kind"]),
         cast("int", facts["n_out"]),
@@ -70,11 +71,39 @@ def _map_parts(store: Store, row_map: RowMap, *, of_statistic: bool) -> dict[str
     kind, params, columns = row_map.to_parts()
     if of_statistic and kind == "groups":
         # The members of a statistic: one bit for each row of the input is the least to write.
-        kind, columns = _MEMBERS, {_BITS: np.packbits(columns["out_row"] == 0)}
+        kind, columns = _MEMBERS, {_BITS: _words(columns["out_row"] == 0)}
     return {
         "kind": kind,
         "n_out": row_map.n_out,
         "n_in": row_map.n_in,
         "params": params,
-        "block": store.put_table(pa.table(columns)) if columns else None,
+        "block": store.put_table(pa.table(columns), _encoding(columns)) if columns else None,
     }
+
+
+def _words(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return flags as the bits of whole numbers, the first flag in the lowest bit."""
+    packed = np.packbits(flags, bitorder="little")
+    words = np.zeros(-(-len(packed) // _WORD.itemsize), dtype=_WORD)
+    words.view(np.uint8)[: len(packed)] = packed
+    return words.astype(np.int64, copy=False)
+
+
+def _flags(words: npt.NDArray[np.integer], n: int) -> npt.NDArray[np.int8]:
+    """Return the first ``n`` flags of `_words`, each 0 or 1."""
+    packed = words.astype(_WORD).view(np.uint8)
+    return np.unpackbits(packed, count=n, bitorder="little").astype(np.int8)
+
+
+def _encoding(columns: Mapping[str, npt.NDArray[np.integer]]) -> Encoding:
+    """Return what suits the columns of a map: rows in no order have no small differences."""
+    if _BITS in columns:
+        return "bytes"
+    rows = columns.get("in_row")
+    if rows is None or len(rows) < _MANY_ROWS:
+        return "delta"
+    at = np.linspace(0, len(rows) - 2, _SAMPLED).astype(np.intp)
+    one, next_one = rows[at].astype(np.int64), rows[at + 1].astype(np.int64)
+    are_rows = (one >= 0) & (next_one >= 0)
+    is_near = np.abs(next_one - one) < _FAR
+    return "delta" if (are_rows & is_near).mean() > 1 / 2 else "bytes"

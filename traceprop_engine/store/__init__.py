@@ -1,5 +1,6 @@
 """Where everything that a project records is kept: a log, blocks, and an index in DuckDB."""
 
+from traceprop_engine.store.blocks import Encoding
 from traceprop_engine.store.collection import CollectionReport
 from traceprop_engine.store.index import IngestReport
 from traceprop_engine.store.info import StoreInfo
@@ -9,6 +10,7 @@ from traceprop_engine.store.verification import Problem, VerificationReport
 
 __all__ = [
     "CollectionReport",
+    "Encoding",
     "IngestReport",
     "Problem",
     "SetAside",

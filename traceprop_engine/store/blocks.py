@@ -15,13 +15,16 @@ import pyarrow.parquet as pq
 from traceprop_engine.durable_files import publish, replace, staged_file, sync_directory
 from traceprop_engine.errors import BlockNotFoundError, StoreCorruptError, StoreWriteError
 
-Encoding = Literal["delta", "plain"]
+Encoding = Literal["delta", "bytes", "plain"]
 """How columns are written.
 
-*delta*: whole numbers as differences, small for row numbers. *plain*: values as they are.
+*delta*: whole numbers as differences, small for numbers near their neighbours. *bytes*: whole
+numbers as their first bytes, their second bytes and so on, each compressed: twice as fast for row
+numbers in no order, which have no small differences. *plain*: values as they are.
 """
 
 _VALUES = "values"
+_PARQUET_NAMES = {"delta": "DELTA_BINARY_PACKED", "bytes": "BYTE_STREAM_SPLIT"}
 _logger = logging.getLogger(__name__)
 
 
@@ -163,17 +166,18 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _encoded(table: pa.Table, encoding: Encoding) -> memoryview:
     """Return ``table`` as the bytes of a Parquet file, the same for the same table."""
-    differences = _whole_numbers(table.schema) if encoding == "delta" else []
-    others = [name for name in table.column_names if name not in differences]
+    numbers = [] if encoding == "plain" else _whole_numbers(table.schema)
+    others = [name for name in table.column_names if name not in numbers]
+    # What differences leave of random rows cannot be compressed, and trying costs most of all.
+    of_numbers = {} if encoding == "delta" else dict.fromkeys(numbers, "lz4")
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
-        # What differences leave of random rows cannot be compressed, and trying costs most of all.
-        compression=dict.fromkeys(others, "zstd") if differences else "zstd",
-        write_statistics=others if differences else True,
-        use_dictionary=others if differences else True,
-        column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
+        compression=dict.fromkeys(others, "zstd") | of_numbers if numbers else "zstd",
+        write_statistics=others if numbers else True,
+        use_dictionary=others if numbers else True,
+        column_encoding=dict.fromkeys(numbers, _PARQUET_NAMES.get(encoding)) or None,
         use_compliant_nested_type=False,  # or the items of lists come back under another name
     )
     return memoryview(sink.getvalue())

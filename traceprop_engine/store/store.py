@@ -108,8 +108,8 @@ class Store:
 
         Args:
             table: Any Arrow table.
-            encoding: ``"delta"`` stores whole numbers as differences (row numbers),
-                ``"plain"`` as they are.
+            encoding: ``"delta"`` stores whole numbers as differences (row numbers), ``"bytes"``
+                byte by byte (row numbers in no order), ``"plain"`` as they are.
 
         Raises:
             StoreWriteError: The file system refused; nothing was recorded.
