@@ -5,6 +5,7 @@ object, and what the reader can do about it.
 """
 
 from traceprop_engine.errors.base import TracepropError
+from traceprop_engine.errors.declarations import DeclarationError
 from traceprop_engine.errors.lineage import (
     CaptureError,
     LineageContradictionError,
@@ -86,6 +87,7 @@ __all__ = [
     "CommandLoadError",
     "CorruptSourceError",
     "DatasetNotFoundError",
+    "DeclarationError",
     "EmptySourceError",
     "EmptyTableError",
     "FeatureListError",
