@@ -1,10 +1,15 @@
 """The public names, spelled out: a change here is a change for users."""
 
+import ast
+from pathlib import Path
+
+import pytest
+
 import traceprop_dagster.errors
 import traceprop_engine.errors
 
 ENGINE = """
-Affected AttributionScores CaptureSession CapturedLineage Counterfactual Explanation
+Affected AttributionScores CaptureSession CapturedLineage Counterfactual Explanation Followed
 InfluenceFunction InputRef Materialization Predictions Removal RowMap SourceVersion Store Trace
 TracepropError TrainingRun affected_by explain from_estimator load_predictions read_records
 read_source record_dataset record_predictions record_source record_training_run remove_rows
@@ -21,6 +26,35 @@ def test_public_names_are_these_and_each_is_there_and_documented():
         assert sorted(module.__all__) == sorted(names.split())
         for name in module.__all__:
             assert getattr(module, name).__doc__, name
+
+
+def test_what_is_imported_when_it_is_used_is_what_type_checkers_see():
+    source = ast.parse(Path(traceprop_engine.__file__).read_text())
+    (for_types,) = [node for node in source.body if isinstance(node, ast.If)]
+    seen = {name.name: node.module for node in for_types.body for name in node.names}
+    lazily = traceprop_engine._MODULE_OF
+    assert seen == {name: f"traceprop_engine.{module}" for name, module in lazily.items()}
+    assert (
+        {*lazily, "TracepropError"} == set(traceprop_engine.__all__) <= set(dir(traceprop_engine))
+    )
+
+
+def test_a_name_that_does_not_exist_is_refused_as_python_does():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        traceprop_engine.nothing  # noqa: B018
+
+
+def test_a_name_whose_library_is_missing_says_what_to_install(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name="torch")
+
+    monkeypatch.setattr(traceprop_engine, "import_module", missing)
+    monkeypatch.setitem(traceprop_engine._MODULE_OF, "from_torch", "tensors")
+    with pytest.raises(traceprop_engine.errors.ExtraMissingError, match=r"dagster\[torch\]"):
+        traceprop_engine.from_torch  # noqa: B018
+    monkeypatch.setitem(traceprop_engine._MODULE_OF, "never_imported", "store")
+    with pytest.raises(ModuleNotFoundError):
+        traceprop_engine.never_imported  # noqa: B018
 
 
 def test_every_error_of_both_packages_belongs_to_the_family():

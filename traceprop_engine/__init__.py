@@ -6,37 +6,66 @@ import traceprop_engine as tp
 store = tp.Store.open(".traceprop")
 answer = tp.explain(store, where="id = 7")
 ```
+
+A name is imported from its module when it is first used. So the package loads at once, and PyTorch,
+JAX, scikit-learn, Polars and sqlglot are needed by those only who use what stands on them.
 """
 
-from traceprop_engine.attribution import AttributionScores, InfluenceFunction, Removal, remove_rows
-from traceprop_engine.errors import TracepropError
-from traceprop_engine.explanation import (
-    Counterfactual,
-    Explanation,
-    explain,
-    load_predictions,
-    what_if_removed,
-)
-from traceprop_engine.lineage import CapturedLineage, CaptureSession, RowMap
-from traceprop_engine.recording import (
-    InputRef,
-    Materialization,
-    record_dataset,
-    record_predictions,
-    record_source,
-    record_training_run,
-)
-from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
-from traceprop_engine.store import Store
-from traceprop_engine.tracing import Affected, Trace, affected_by, trace_back
-from traceprop_engine.training import (
-    Predictions,
-    TrainingRun,
-    from_estimator,
-    train_linear,
-    train_logistic,
-    train_softmax,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from traceprop_engine.errors import ExtraMissingError, TracepropError
+
+if TYPE_CHECKING:
+    from traceprop_engine.attribution import (
+        AttributionScores,
+        InfluenceFunction,
+        Removal,
+        remove_rows,
+    )
+    from traceprop_engine.explanation import (
+        Counterfactual,
+        Explanation,
+        explain,
+        load_predictions,
+        what_if_removed,
+    )
+    from traceprop_engine.lineage import CapturedLineage, CaptureSession, Followed, RowMap
+    from traceprop_engine.recording import (
+        InputRef,
+        Materialization,
+        record_dataset,
+        record_predictions,
+        record_source,
+        record_training_run,
+    )
+    from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
+    from traceprop_engine.store import Store
+    from traceprop_engine.tracing import Affected, Trace, affected_by, trace_back
+    from traceprop_engine.training import (
+        Predictions,
+        TrainingRun,
+        from_estimator,
+        train_linear,
+        train_logistic,
+        train_softmax,
+    )
+
+_NAMES = {
+    "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
+    "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
+    "lineage": "CaptureSession CapturedLineage Followed RowMap",
+    "recording": "InputRef Materialization record_dataset record_predictions record_source"
+    " record_training_run",
+    "sources": "SourceVersion read_records read_source scan_source",
+    "store": "Store",
+    "tracing": "Affected Trace affected_by trace_back",
+    "training": "Predictions TrainingRun from_estimator train_linear train_logistic train_softmax",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+_EXTRA_OF = {"jax_arrays": "jax", "sql": "sql", "tensors": "torch"}
+"""The extra that a module needs which stands on another library."""
 
 __all__ = [
     "Affected",
@@ -45,6 +74,7 @@ __all__ = [
     "CapturedLineage",
     "Counterfactual",
     "Explanation",
+    "Followed",
     "InfluenceFunction",
     "InputRef",
     "Materialization",
@@ -74,3 +104,28 @@ __all__ = [
     "train_softmax",
     "what_if_removed",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module.
+
+    Raises:
+        AttributeError: There is no such name.
+        ExtraMissingError: The library that it stands on is not installed.
+    """
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"{__name__}.{module}"), name)
+    except ModuleNotFoundError as error:
+        if module not in _EXTRA_OF or (error.name or "").startswith(__name__):
+            raise
+        raise ExtraMissingError(name, error.name or "", _EXTRA_OF[module]) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)
