@@ -4,8 +4,19 @@ Each error takes its culprits as data and writes its own one-line message: what 
 object, and what the reader can do about it.
 """
 
-from traceprop_engine.errors.base import TracepropError
+from traceprop_engine.errors.base import ExtraMissingError, TracepropError
 from traceprop_engine.errors.declarations import DeclarationError
+from traceprop_engine.errors.fuzz import LineageFuzzError
+from traceprop_engine.errors.identity import (
+    FingerprintsUnavailableError,
+    KeyColumnsError,
+    ProjectSecretError,
+    RepeatedColumnError,
+    RepeatedKeyError,
+    TooManyRowsError,
+    UnknownValueKindError,
+    UnlikeFingerprintsError,
+)
 from traceprop_engine.errors.lineage import (
     CaptureError,
     LineageContradictionError,
@@ -90,11 +101,15 @@ __all__ = [
     "DeclarationError",
     "EmptySourceError",
     "EmptyTableError",
+    "ExtraMissingError",
     "FeatureListError",
+    "FingerprintsUnavailableError",
     "InfluenceTargetError",
     "JsonLineError",
+    "KeyColumnsError",
     "LabelClassesError",
     "LineageContradictionError",
+    "LineageFuzzError",
     "ModelSizeError",
     "NoMatchingRowError",
     "NoPredictionsError",
@@ -108,8 +123,11 @@ __all__ = [
     "PandasInternalsError",
     "PenaltyError",
     "PortUnavailableError",
+    "ProjectSecretError",
     "QueryShapeError",
     "RaggedRowError",
+    "RepeatedColumnError",
+    "RepeatedKeyError",
     "RollUpError",
     "RowMapError",
     "RowNotFoundError",
@@ -139,6 +157,7 @@ __all__ = [
     "StoreRowError",
     "StoreSchemaError",
     "StoreWriteError",
+    "TooManyRowsError",
     "TracepropError",
     "TrainingRowError",
     "TrainingRunNotFoundError",
@@ -146,6 +165,8 @@ __all__ = [
     "UnconvergedRunError",
     "UnknownClassError",
     "UnknownColumnError",
+    "UnknownValueKindError",
+    "UnlikeFingerprintsError",
     "UnsupportedEstimatorError",
     "UnterminatedQuoteError",
 ]

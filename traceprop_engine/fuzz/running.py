@@ -1,0 +1,128 @@
+"""Run a function on perturbed inputs: a result, or the error by which it refuses them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import pandas as pd
+
+from traceprop_engine.errors import LineageFuzzError
+from traceprop_engine.fuzz.changes import Frames
+from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.pandas_capture import CaptureSession
+
+Function = Callable[..., pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class CapturedFunction:
+    """A function whose rows are captured whenever it runs; called, it gives the lineage.
+
+    Attributes:
+        function: Takes its inputs by name, and returns a frame.
+
+    Example:
+        >>> scores = CapturedFunction(lambda d: d[d["x"] > 1])
+        >>> scores(d=pd.DataFrame({"x": [1, 2, 3]})).maps["d"].backward([0])
+        array([1])
+    """
+
+    function: Function
+
+    def __call__(self, **inputs: pd.DataFrame) -> CapturedLineage:
+        """Return the lineage of the result for these inputs."""
+        return self.run(inputs)[1]
+
+    def run(self, inputs: Frames) -> tuple[Any, CapturedLineage]:
+        """Return the result for these inputs, not followed any more, and its lineage."""
+        with CaptureSession() as session:
+            loaded = {name: session.load(frame, name) for name, frame in inputs.items()}
+            return session.finish(self.function(**loaded))
+
+
+class LineageOf(Protocol):
+    """Gives the lineage of a function's result from its inputs."""
+
+    def __call__(self, **inputs: pd.DataFrame) -> CapturedLineage:
+        """Return the lineage of the result for these inputs."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A result of the function.
+
+    Attributes:
+        frame: The result.
+        lineage: What is used to follow its rows: recorded in this run.
+    """
+
+    frame: pd.DataFrame
+    lineage: CapturedLineage
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The error by which a function refused its inputs."""
+
+    error: Exception
+
+    def __str__(self) -> str:
+        lines = str(self.error).strip().splitlines() or [""]
+        return f"{type(self.error).__name__}: {lines[0]}".removesuffix(": ")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the function, and follows the rows of each result.
+
+    Attributes:
+        function: What is checked.
+        lineage: Gives the lineage of each run; if that captures, the function runs once.
+    """
+
+    function: Function
+    lineage: LineageOf
+
+    def run(self, frames: Frames) -> Run | Refusal:
+        """Return the result for these inputs."""
+        attempt = _Attempt()
+        with attempt:
+            return self._run({name: frame.copy() for name, frame in frames.items()})
+        assert attempt.error is not None  # noqa: S101 (nothing else leaves the block)
+        return Refusal(attempt.error)
+
+    def _run(self, frames: Mapping[str, pd.DataFrame]) -> Run:
+        if isinstance(self.lineage, CapturedFunction):
+            frame, lineage = self.lineage.run(frames)
+        else:
+            frame = self.function(**{name: each.copy() for name, each in frames.items()})
+            lineage = self.lineage(**frames)
+        if not isinstance(frame, pd.DataFrame):
+            raise LineageFuzzError(
+                f"The function returned a {type(frame).__name__}", "only data frames are compared"
+            )
+        return Run(frame, lineage)
+
+
+class _Attempt:
+    """Keeps the error by which a function refuses inputs that it was never meant to see.
+
+    It may be of any class, as it is the user's own; it is counted and reported, not lost.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
+        return self.error is not None
