@@ -8,17 +8,23 @@ from pathlib import Path
 
 
 @contextmanager
-def staged_file(folder: Path, data: bytes | memoryview) -> Generator[Path]:
+def staged_file(folder: Path, data: bytes | memoryview, *, mode: int = 0o666) -> Generator[Path]:
     """Write ``data`` to a new file in ``folder``, flushed to the disk, and remove it at the end.
 
     What is to stay gets a second name by `publish` or `replace` before the end.
+
+    Args:
+        folder: Where to write.
+        data: The whole content.
+        mode: Permissions of the file from its first moment on, less those that the umask takes.
 
     Raises:
         OSError: The disk is full, or the folder is not writable; nothing is left behind.
     """
     path = folder / f"{uuid.uuid4().hex}.tmp"
     try:
-        with path.open("xb") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

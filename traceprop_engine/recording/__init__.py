@@ -1,5 +1,6 @@
 """Engine values to store facts, and back: what a run writes, and what a question reads."""
 
+from traceprop_engine.recording.fingerprints import FINGERPRINT_ROWS, load_fingerprints
 from traceprop_engine.recording.read import (
     dataset_names,
     decode_labels,
@@ -26,6 +27,7 @@ from traceprop_engine.recording.write import (
 )
 
 __all__ = [
+    "FINGERPRINT_ROWS",
     "DatasetVersion",
     "InputKind",
     "InputRef",
@@ -35,6 +37,7 @@ __all__ = [
     "dataset_names",
     "decode_labels",
     "find_dataset_version",
+    "load_fingerprints",
     "load_frame",
     "load_row_map",
     "load_source",

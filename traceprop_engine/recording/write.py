@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from traceprop_engine.digests import identify
 from traceprop_engine.lineage.captured import CapturedLineage, Op
+from traceprop_engine.recording.fingerprints import fingerprint_facts
 from traceprop_engine.recording.row_maps import row_map_facts
 from traceprop_engine.recording.values import InputRef, Materialization, RecordedRun
 from traceprop_engine.sources import SourceVersion
@@ -20,20 +21,54 @@ from traceprop_engine.training import Predictions, TrainingRun
 Facts = dict[str, list[dict[str, object]]]
 
 
-def record_source(store: Store, version: SourceVersion) -> InputRef:
-    """Record what the bytes of a source file were, with the place of each record in them."""
+def record_source(
+    store: Store,
+    version: SourceVersion,
+    *,
+    fingerprint: bool | None = None,
+    key_columns: Sequence[str] | None = None,
+) -> InputRef:
+    """Record what the bytes of a source file were, with the place of each record in them.
+
+    With fingerprints, its rows can be found again in later versions; see
+    `traceprop_engine.identity`.
+
+    Args:
+        store: Where to write.
+        version: What was read.
+        fingerprint: Whether to record the fingerprint of each row, for which the file is read once
+            more; by default up to `FINGERPRINT_ROWS` rows.
+        key_columns: The columns that tell rows apart, so that an edited row is known as that; by
+            default the first column in which nothing stands twice or is missing.
+
+    Raises:
+        SourceChangedError: The file changed since it was read, so that it gives no fingerprints;
+            read it again, or pass ``fingerprint=False``.
+        KeyColumnsError: A key column is no column of the source.
+        ProjectSecretError: The secret of the store cannot be used.
+    """
     ref = InputRef("source", version.source_version_id, version.columns)
-    if store.query("SELECT 1 FROM source_version WHERE source_version_id = ?", [ref.id]).num_rows:
-        return ref
-    facts = version.to_dict()
-    facts["source_version_id"] = ref.id
-    facts["columns"] = list(version.columns)
-    facts["index_block"] = (
-        store.put_table(version.index.to_table()) if version.index is not None else None
-    )
-    facts["seen_at"] = _now()
-    store.commit({"source_version": [facts]}, ingest=False)
+    facts: Facts = {
+        "source_fingerprint": fingerprint_facts(
+            store, version, fingerprint=fingerprint, key_columns=key_columns
+        )
+    }
+    known = store.query("SELECT 1 FROM source_version WHERE source_version_id = ?", [ref.id])
+    if not known.num_rows:
+        facts["source_version"] = [_source_facts(store, version)]
+    if any(facts.values()):
+        store.commit(facts, ingest=False)
     return ref
+
+
+def _source_facts(store: Store, version: SourceVersion) -> dict[str, object]:
+    index = None if version.index is None else store.put_table(version.index.to_table())
+    return {
+        **version.to_dict(),
+        "source_version_id": version.source_version_id,
+        "index_block": index,
+        "seen_at": _now(),
+    }
 
 
 def record_dataset(

@@ -131,7 +131,7 @@ def _column(text: str) -> Column:
     return Column(name, cast("ColumnType", type_))
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of the tables below; a store of a newer version is refused."""
 
 TABLES = (
@@ -141,6 +141,12 @@ TABLES = (
         " delimiter TEXT, sha256 TEXT, n_bytes BIGINT, n_rows BIGINT, columns JSON,"
         " index_block BLOCK, seen_at TIMESTAMPTZ",
         key="source_version_id",
+    ),
+    declare(
+        "source_fingerprint",
+        "fingerprint_id TEXT, source_version_id TEXT, algorithm TEXT, secret_id TEXT,"
+        " columns JSON, key_columns JSON, block BLOCK, created_at TIMESTAMPTZ",
+        key="fingerprint_id",
     ),
     declare(
         "dataset_version",
@@ -221,5 +227,14 @@ TABLES = (
     ),
 )
 
-SCHEMA = Schema(SCHEMA_VERSION, {table.name: table for table in TABLES})
+
+def _since_fingerprints(records: Sequence[Record]) -> Sequence[Record]:
+    """Version 2 has the table ``source_fingerprint``; no older row changes."""
+    return records
+
+
+MIGRATIONS = (_since_fingerprints,)
+"""What turns the rows of each version into rows of the next; see `Schema`."""
+
+SCHEMA = Schema(SCHEMA_VERSION, {table.name: table for table in TABLES}, MIGRATIONS)
 """The tables of this release."""
