@@ -9,7 +9,6 @@ from traceprop_engine.lineage import CaptureSession, RowMap, check_witness
 from traceprop_engine.lineage.carriers import Recorded
 from traceprop_engine.lineage.declare import declares_rows, record, row_wise
 from traceprop_engine.lineage.marks import Mark, lost_node
-from traceprop_engine.lineage.open_sessions import announce
 
 N = 12
 
@@ -117,11 +116,9 @@ def test_what_was_recorded_is_given_back_plain(session):
 
 
 def test_a_name_finds_the_one_open_session_that_has_it(session):
-    announce(session.notes)
     session.load(docs(), "docs")
     assert rows_of(session.lineage(record([0], {"docs": [3]}))) == [(0, 3)]
     with CaptureSession() as other:
-        announce(other.notes)
         other.load(docs(), "docs")
         with pytest.raises(DeclarationError, match="2 open sessions have an input 'docs'"):
             record([0], {"docs": [3]})

@@ -13,6 +13,7 @@ from traceprop_engine.errors import CaptureError, PandasInternalsError
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.decode import Followed, followed_value
 from traceprop_engine.lineage.marks import Notes, Placed, Tracked
+from traceprop_engine.lineage.open_sessions import announce
 from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
 from traceprop_engine.lineage.pandas_exit_hooks import exit_hooks
 from traceprop_engine.lineage.pandas_group_hooks import group_hooks
@@ -100,6 +101,7 @@ class CaptureSession:
         _require_known_release()
         _HOOKS.acquire()
         self._was_open = self._notes.is_open = True
+        announce(self._notes)
 
     def close(self) -> None:
         """Stop following rows. Frames stay usable; nothing can be asked of the session any more."""
