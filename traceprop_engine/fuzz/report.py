@@ -167,6 +167,7 @@ class InputRuns:
         refusal: The first of these errors.
         in_context: Whether each of its rows is in a context, which explains any change.
         edges_tested: How many claimed connections of single rows were tried.
+        context_is_idle: Whether a context is claimed that explained nothing: it may be needless.
     """
 
     n_rows: int
@@ -175,6 +176,7 @@ class InputRuns:
     refusal: str | None
     in_context: bool
     edges_tested: int
+    context_is_idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,12 +227,7 @@ class LineageCheck:
 
     def summary(self) -> str:
         """Return the findings as text, the most important ones first."""
-        if self.nondeterministic:
-            return (
-                "The function gave different results for the same inputs, so nothing can be "
-                "compared; give its random numbers a seed."
-            )
-        lines = [self._verdict()]
+        lines = [self.verdict]
         for title, findings in self._findings():
             lines += _listed(title, findings)
         return "\n".join([*lines, *self._remarks()])
@@ -238,7 +235,14 @@ class LineageCheck:
     def __str__(self) -> str:
         return self.summary()
 
-    def _verdict(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """What was found, in one sentence."""
+        if self.nondeterministic:
+            return (
+                "The function gave different results for the same inputs, so nothing can be "
+                "compared; give its random numbers a seed."
+            )
         done = f"{counted(self.runs, 'perturbed run')} of {counted(len(self.inputs), 'input')}"
         if self.ok:
             return f"Nothing contradicts the lineage in {done}."
@@ -264,7 +268,9 @@ class LineageCheck:
                     f"{name}: the function refused {each.refused} of {each.runs} runs, "
                     f"first with {each.refusal}"
                 )
-            if each.in_context:
+            if each.context_is_idle:
+                remarks.append(f"{name}: the claimed context explained nothing that changed")
+            elif each.in_context:
                 remarks.append(
                     f"{name}: every row is in a context, which explains any change; a wrong row "
                     "map beside it would not be seen"

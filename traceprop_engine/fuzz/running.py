@@ -69,7 +69,8 @@ class Refusal:
 
     def __str__(self) -> str:
         lines = str(self.error).strip().splitlines() or [""]
-        return f"{type(self.error).__name__}: {lines[0]}".removesuffix(": ")
+        text = lines[0].removesuffix(".")
+        return f"{type(self.error).__name__}: {text}" if text else type(self.error).__name__
 
 
 @dataclass(frozen=True)
