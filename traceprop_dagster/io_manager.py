@@ -46,6 +46,7 @@ from traceprop_engine.training import Predictions, TrainingRun
 
 SOURCE_PATH_KEY = "traceprop/source_path"
 SOURCE_OPTIONS_KEY = "traceprop/source_options"
+SOURCE_IDENTITY_KEY = "traceprop/source_identity"
 _PREDICT = "TrainingRun.predict"
 
 StepId = tuple[str, str, int]
@@ -141,7 +142,8 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         path = Path(metadata[SOURCE_PATH_KEY].value)
         options = metadata[SOURCE_OPTIONS_KEY].value
         version, frame = read_source(path, name=dataset_name(context.asset_key), **options)
-        step.inputs[name] = record_source(store, version)
+        identity = metadata[SOURCE_IDENTITY_KEY].value if SOURCE_IDENTITY_KEY in metadata else {}
+        step.inputs[name] = record_source(store, version, **identity)
         return _tracked(step, name, frame)
 
     def _load_dataset(

@@ -1,13 +1,14 @@
 """Source files as observable assets: their data version is the SHA-256 of their bytes."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from traceprop_dagster.io_manager import SOURCE_OPTIONS_KEY, SOURCE_PATH_KEY
+from traceprop_dagster.errors import UnknownSourceError
+from traceprop_dagster.io_manager import SOURCE_IDENTITY_KEY, SOURCE_OPTIONS_KEY, SOURCE_PATH_KEY
 from traceprop_dagster.metadata import source_metadata
 from traceprop_engine.sources import scan_source
 
@@ -18,6 +19,8 @@ def source_file_assets(
     group_name: str = "sources",
     io_manager_key: str = "io_manager",
     options: Mapping[str, Any] | None = None,
+    fingerprint: bool | None = None,
+    key_columns: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dg.SourceAsset]:
     """Return one observable asset for each source file.
 
@@ -31,9 +34,31 @@ def source_file_assets(
         io_manager_key: The key of a `TracepropIOManager`.
         options: How to read them, such as ``{"encoding": "latin-1"}``; see
             `traceprop_engine.sources.read_source`.
+        fingerprint: Whether to record the fingerprint of each row when an asset reads a file, so
+            that ``traceprop diff`` can match its rows with those of other versions; see
+            `traceprop_engine.recording.record_source`.
+        key_columns: By the name of an asset, the columns that tell its rows apart.
+
+    Raises:
+        UnknownSourceError: Key columns are given for an asset that is none of ``files``.
     """
+    keys = dict(key_columns or {})
+    if unknown := sorted(set(keys) - set(files)):
+        raise UnknownSourceError(unknown[0], list(files))
     return [
-        _source_asset(name, Path(path).expanduser().absolute(), group_name, io_manager_key, options)
+        _source_asset(
+            name,
+            Path(path).expanduser().absolute(),
+            group_name,
+            io_manager_key,
+            {
+                SOURCE_OPTIONS_KEY: dict(options or {}),
+                SOURCE_IDENTITY_KEY: {
+                    "fingerprint": fingerprint,
+                    "key_columns": list(keys[name]) if name in keys else None,
+                },
+            },
+        )
         for name, path in files.items()
     ]
 
@@ -43,9 +68,9 @@ def _source_asset(
     path: Path,
     group_name: str,
     io_manager_key: str,
-    options: Mapping[str, Any] | None,
+    settings: Mapping[str, dict[str, Any]],
 ) -> dg.SourceAsset:
-    read_options = dict(options or {})
+    read_options = settings[SOURCE_OPTIONS_KEY]
 
     def observe() -> dg.ObserveResult:
         version = scan_source(path, name=name, **read_options)
@@ -63,6 +88,6 @@ def _source_asset(
             description=f"Source file {path.name}",
             metadata={
                 SOURCE_PATH_KEY: dg.MetadataValue.path(path),
-                SOURCE_OPTIONS_KEY: dg.MetadataValue.json(read_options),
+                **{key: dg.MetadataValue.json(value) for key, value in settings.items()},
             },
         )(observe)

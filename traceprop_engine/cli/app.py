@@ -24,6 +24,7 @@ _OWN = {
     "explain": "traceprop_engine.cli.explain_command:explain",
     "trace": "traceprop_engine.cli.trace_command:trace",
     "affected": "traceprop_engine.cli.affected_command:affected",
+    "diff": "traceprop_engine.cli.diff_command:diff",
     "serve": "traceprop_engine.cli.serve_command:serve",
     "store": "traceprop_engine.cli.store_commands:store",
     "doctor": "traceprop_engine.cli.doctor_command:doctor",

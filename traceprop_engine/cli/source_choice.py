@@ -19,6 +19,8 @@ from traceprop_engine.row_predicate import rows_where
 from traceprop_engine.sources import SourceVersion, read_records, read_source
 from traceprop_engine.store import Store
 
+_BY_USE = {"latest": 0, "previous": 1}
+
 
 @dataclass(frozen=True)
 class ChosenSource:
@@ -41,10 +43,7 @@ def find_source(store: Store, source: str, version: str | None = None) -> Chosen
         SourceVersionAmbiguousError: The name stands for several sources, or ``version`` for
             several versions.
     """
-    found = [facts for facts in _recorded(store) if _is_named(facts, source)]
-    if not found:
-        names = sorted({facts["name"] for facts in _recorded(store)})
-        raise SourceVersionNotFoundError(source, None, names)
+    found = _named(store, source)
     paths = sorted({facts["uri"] for facts in found})
     if len(paths) > 1:
         raise SourceVersionAmbiguousError(source, paths, "give the path")
@@ -58,6 +57,47 @@ def find_source(store: Store, source: str, version: str | None = None) -> Chosen
     first = chosen[0]["source_version_id"]
     others = tuple(f["sha256"] for f in found if f["source_version_id"] != first)
     return ChosenSource(load_source(store, first), others)
+
+
+def find_version(store: Store, source: str, asked: str) -> SourceVersion:
+    """Return one version of a source, whatever path it was read at.
+
+    Args:
+        store: Where to look.
+        source: Name of the source, its file name or path, or the identifier of a version.
+        asked: ``latest``, the version that was used last; ``previous``, the one before it; or the
+            first characters of the SHA-256 or the identifier of a version.
+
+    Raises:
+        SourceVersionNotFoundError: There is none.
+        SourceVersionAmbiguousError: The name stands for several sources, or ``asked`` for several
+            versions.
+    """
+    found = _named(store, source)
+    names = sorted({facts["name"] for facts in found})
+    if len(names) > 1:
+        raise SourceVersionAmbiguousError(source, names, "give the name of the source")
+    if asked in _BY_USE:
+        chosen = found[_BY_USE[asked] :][:1]
+    else:
+        ways = ("sha256", "source_version_id")
+        chosen = [facts for facts in found if any(facts[w].startswith(asked) for w in ways)]
+    digests = list(dict.fromkeys(facts["sha256"][:12] for facts in chosen))
+    if not chosen:
+        known = list(dict.fromkeys(facts["sha256"][:12] for facts in found))
+        raise SourceVersionNotFoundError(source, asked, known)
+    if len(digests) > 1:
+        raise SourceVersionAmbiguousError(asked, digests, "give more digits")
+    return load_source(store, chosen[0]["source_version_id"])
+
+
+def _named(store: Store, source: str) -> list[dict[str, str]]:
+    recorded = _recorded(store)
+    found = [facts for facts in recorded if _is_named(facts, source)]
+    if not found:
+        names = sorted({facts["name"] for facts in recorded})
+        raise SourceVersionNotFoundError(source, None, names)
+    return found
 
 
 def _recorded(store: Store) -> list[dict[str, str]]:

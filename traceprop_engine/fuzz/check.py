@@ -132,8 +132,6 @@ def _usable(
 def _run_or_raise(runner: Runner, frames: Frames) -> Run:
     run = runner.run(frames)
     if isinstance(run, Refusal):
-        if isinstance(run.error, LineageFuzzError):
-            raise run.error
         sizes = ", ".join(f"{name}: {len(frame)} rows" for name, frame in frames.items())
         raise LineageFuzzError(
             f"The function fails on its inputs as they are ({sizes}): {run}",

@@ -26,9 +26,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from traceprop_engine.errors import UnknownValueKindError
+from traceprop_engine.identity.arrow_texts import (
+    any_ends_with,
+    chosen,
+    equals,
+    is_any,
+    joined,
+    n_bytes,
+    replaced_at,
+    replaced_pattern,
+)
 
 Values: TypeAlias = (
     pa.Array | pa.ChunkedArray | pd.Series | npt.NDArray[np.generic] | Sequence[object]
@@ -38,11 +47,13 @@ Values: TypeAlias = (
 _TEXT = pa.large_binary()
 _WHOLE = r"^(-?(?:0|[1-9][0-9]*))\.0$"
 _END_OF_TIME = r"\.0+$|(\.[0-9]*[1-9])0+$"
+_END_OF_UTC = r"Z$"
 _MIDNIGHT = r" 00:00:00$"
 _WHOLE_PATTERN = re.compile(_WHOLE)
 _END_OF_TIME_PATTERN = re.compile(_END_OF_TIME)
 # Between these, Arrow and Python write floats alike; outside, one of them with an exponent.
-_PLAIN_FROM, _PLAIN_TO = 1e-4, 1e15
+_PLAIN_FROM, _PLAIN_TO = 1e-4, 1e9
+_FIRST_WITH_EXPONENT = 1e16
 _FAST_KINDS = ({str}, {bool}, {int, float})
 # What `pyarrow.array` raises for a kind of column that it does not know, or numbers too large.
 _NO_ARRAY = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -171,7 +182,7 @@ def _plain_float(value: float) -> float | int | str | None:
         return None
     if math.isinf(value):
         return repr(value)
-    return int(value) if value.is_integer() and abs(value) < 10 * _PLAIN_TO else value
+    return int(value) if value.is_integer() and abs(value) < _FIRST_WITH_EXPONENT else value
 
 
 def _number_text(value: float) -> str:
@@ -223,10 +234,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _write_text(array: pa.Array) -> pa.Array:
     texts = array.cast(pa.large_string())
-    if pc.any(pc.ends_with(texts, ".0")).as_py():
-        texts = pc.replace_substring_regex(texts, _WHOLE, r"\1")
-    minus_zero = pc.equal(texts, "-0")
-    return pc.if_else(minus_zero, "0", texts) if pc.any(minus_zero).as_py() else texts
+    if any_ends_with(texts, ".0"):
+        texts = replaced_pattern(texts, _WHOLE, r"\1")
+    minus_zero = equals(texts, "-0")
+    return chosen(minus_zero, _text("0"), texts) if is_any(minus_zero) else texts
 
 
 def _write_whole_number(array: pa.Array) -> pa.Array:
@@ -234,8 +245,7 @@ def _write_whole_number(array: pa.Array) -> pa.Array:
 
 
 def _write_truth(array: pa.Array) -> pa.Array:
-    yes, no = (pa.scalar(text, pa.large_string()) for text in ("True", "False"))
-    return pc.if_else(array, yes, no)
+    return chosen(array, _text("True"), _text("False"))
 
 
 def _write_float(array: pa.Array) -> pa.Array:
@@ -249,18 +259,22 @@ def _write_float(array: pa.Array) -> pa.Array:
     written = pa.array([cell_text(value) for value in numbers[odd].tolist()], pa.large_string())
     mask = np.zeros(len(numbers), dtype=bool)
     mask[odd] = True
-    return pc.replace_with_mask(texts, pa.array(mask), written)
+    return replaced_at(texts, pa.array(mask), written)
 
 
 def _write_timestamp(array: pa.Array) -> pa.Array:
     zoned = array.type.tz is not None
     if zoned:
         array = array.cast(pa.timestamp(array.type.unit, "UTC"))
-    texts = pc.utf8_rtrim(array.cast(pa.large_string()), "Z")
-    texts = pc.replace_substring_regex(texts, _END_OF_TIME, r"\1")
+    texts = replaced_pattern(array.cast(pa.large_string()), _END_OF_UTC, "")
+    texts = replaced_pattern(texts, _END_OF_TIME, r"\1")
     if zoned:
-        return pc.binary_join_element_wise(texts, "+00:00", "")
-    return pc.replace_substring_regex(texts, _MIDNIGHT, "")
+        return joined(texts, _text("+00:00"), between=_text(""))
+    return replaced_pattern(texts, _MIDNIGHT, "")
+
+
+def _text(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.large_string())
 
 
 def _write_date(array: pa.Array) -> pa.Array:
@@ -279,7 +293,5 @@ _WRITERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Arr
 
 def _without_empty(texts: pa.Array) -> pa.LargeBinaryArray:
     column = texts.cast(_TEXT)
-    empty = pc.equal(pc.binary_length(column), 0)
-    if not pc.any(empty).as_py():
-        return column
-    return pc.if_else(empty, pa.scalar(None, _TEXT), column)
+    empty = equals(n_bytes(column), 0)
+    return chosen(empty, pa.scalar(None, _TEXT), column) if is_any(empty) else column

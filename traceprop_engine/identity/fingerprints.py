@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from traceprop_engine.errors import KeyColumnsError, RepeatedColumnError, TooManyRowsError
+from traceprop_engine.identity.arrow_texts import any_contains, joined, replaced
 from traceprop_engine.identity.canonical import Values, canonical_column
 
 ALGORITHM = "blake2b-64-v1"
@@ -101,24 +101,24 @@ def row_fingerprints(
     parts: list[tuple[Hashes, Hashes]] = []
     columns: set[str] = set()
     n_rows = 0
-    for texts in canonical_chunks(values):
+    for texts in _canonical_chunks(values):
         columns.update(texts)
         n_rows += len(next(iter(texts.values()), ()))
         if n_rows > MOST_ROWS:
             raise TooManyRowsError(n_rows, MOST_ROWS)
-        parts.append((hasher.of(texts), hasher.of(only(texts, keys))))
+        parts.append((hasher.of(texts), hasher.of(_only(texts, keys))))
     if missing := sorted(set(keys) - columns):
         raise KeyColumnsError(missing, sorted(columns))
     return Fingerprints(
-        rows=joined([rows for rows, _ in parts]),
+        rows=_stacked([rows for rows, _ in parts]),
         secret_id=secret_id_of(secret),
         columns=tuple(sorted(columns)),
         key_columns=keys,
-        keys=joined([of_keys for _, of_keys in parts]) if keys else None,
+        keys=_stacked([of_keys for _, of_keys in parts]) if keys else None,
     )
 
 
-def canonical_chunks(values: Columns | Iterable[Columns]) -> Iterator[Texts]:
+def _canonical_chunks(values: Columns | Iterable[Columns]) -> Iterator[Texts]:
     """Yield the canonical texts of rows, column by column in alphabetical order, some at a time.
 
     Raises:
@@ -198,14 +198,15 @@ class RowHasher:
 
 def _encoded_rows(texts: Mapping[str, pa.LargeBinaryArray]) -> pa.LargeBinaryArray:
     """Return each row as its names and values, one after the other, missing values left out."""
-    pieces: list[pa.Scalar | pa.Array] = []
+    # A piece that is never null: Arrow 26 joins pieces that are all null to no rows at all.
+    pieces: list[pa.Scalar | pa.Array] = [_scalar(b"")]
     for name, column in texts.items():
         label, value = _scalar(_escaped(name.encode("utf-8", "surrogatepass"))), _escape(column)
         if column.null_count:
-            pieces.append(pc.binary_join_element_wise(label, value, _scalar(_UNIT)))
+            pieces.append(joined(label, value, between=_scalar(_UNIT)))
         else:
             pieces += [label, value]
-    return pc.binary_join_element_wise(*pieces, _scalar(_UNIT), null_handling="skip")
+    return joined(*pieces, between=_scalar(_UNIT), skip_null=True)
 
 
 def _scalar(text: bytes) -> pa.Scalar:
@@ -219,19 +220,19 @@ def _escaped(text: bytes) -> bytes:
 def _escape(column: pa.LargeBinaryArray) -> pa.LargeBinaryArray:
     """Return texts in which no separator stands."""
     for mark, instead in ((_ESCAPE, _ESCAPE + b"0"), (_UNIT, _ESCAPE + b"1")):
-        if pc.any(pc.match_substring(column, mark)).as_py():
-            column = pc.replace_substring(column, mark, instead)
+        if any_contains(column, mark):
+            column = replaced(column, mark, instead)
     return column
 
 
-def only(texts: Texts, names: Sequence[str]) -> Texts:
+def _only(texts: Texts, names: Sequence[str]) -> Texts:
     """Return the columns ``names`` of canonical texts; all missing where there is no such."""
     n_rows = len(next(iter(texts.values()), ()))
     missing = pa.nulls(n_rows, pa.large_binary())
     return {name: texts.get(name, missing) for name in names}
 
 
-def joined(parts: Sequence[Hashes]) -> Hashes:
+def _stacked(parts: Sequence[Hashes]) -> Hashes:
     """Return hashes one after the other, read-only."""
     hashes = np.concatenate([np.empty(0, dtype=np.uint64), *parts])
     hashes.flags.writeable = False

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-import pyarrow.compute as pc
-
+from traceprop_engine.identity.arrow_texts import n_distinct
 from traceprop_engine.identity.canonical import canonical_column
 from traceprop_engine.identity.fingerprints import Fingerprints, first_repeat, row_fingerprints
 from traceprop_engine.sources import RecordValues, SourceVersion, iter_record_values
@@ -48,6 +47,6 @@ def _distinct_column(values: RecordValues) -> tuple[str, ...]:
     """Return the first column in whose values nothing is missing and nothing stands twice."""
     for name, column in values.items():
         texts = canonical_column(name, column)
-        if not texts.null_count and 0 < len(texts) == pc.count_distinct(texts).as_py():
+        if not texts.null_count and 0 < len(texts) == n_distinct(texts):
             return (name,)
     return ()

@@ -136,7 +136,9 @@ def _recorded(store: Store, version: SourceVersion, secret_id: str | None) -> li
 
 
 def _facts(store: Store, version: SourceVersion, found: Fingerprints) -> dict[str, object]:
-    hashes = {_ROWS: found.rows} | ({} if found.keys is None else {_KEYS: found.keys})
+    hashes = {_ROWS: found.rows}
+    if found.keys is not None:
+        hashes[_KEYS] = found.keys
     facts: dict[str, object] = {
         "source_version_id": version.source_version_id,
         "algorithm": ALGORITHM,

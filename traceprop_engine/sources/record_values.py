@@ -76,16 +76,17 @@ def _check_digest(path: Path, version: SourceVersion) -> None:
 
 def _csv(file: SourceFile, version: SourceVersion) -> Iterator[RecordValues]:
     places = version.index
+    chunks = file.chunks()
     if places is None or not version.n_rows:
         yield {name: pa.array([], pa.string()) for name in version.columns}
     else:
-        for first, last, text in _record_texts(file, places):
+        for first, last, text in _record_texts(chunks, places):
             batch = _csv_fields(version, text)
             if len(batch) != last - first:
                 problem = f"{last - first} records gave {len(batch)} rows"
                 raise SourceParseError(file.path, problem)
             yield dict(zip(version.columns, batch.combine_chunks().columns, strict=True))
-    for _ in file.chunks():  # what is left belongs to the digest
+    for _ in chunks:  # what is left belongs to the digest
         pass
 
 
@@ -110,12 +111,11 @@ def _csv_fields(version: SourceVersion, text: bytes) -> pa.Table:
         raise SourceParseError(Path(version.uri), str(error).partition("\n")[0]) from error
 
 
-def _record_texts(file: SourceFile, places: RecordIndex) -> Iterator[tuple[int, int, bytes]]:
+def _record_texts(chunks: Iterator[bytes], places: RecordIndex) -> Iterator[tuple[int, int, bytes]]:
     """Yield first and last row of some records, the last not included, and a text of these alone.
 
     In the text each record stands as in the file, with a line break behind it.
     """
-    chunks = file.chunks()
     window, offset = bytearray(), 0
     for first, last in _groups(places):
         start, end = int(places.byte_starts[first]), int(places.byte_ends[last - 1])
