@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from traceprop_engine.errors import TracepropError
+from traceprop_engine.errors import LineageFuzzError, TracepropError
 
 
 class UnsupportedOutputError(TracepropError):
@@ -82,11 +82,11 @@ class UnknownSourceError(TracepropError):
         )
 
 
-class AssetReplayError(TracepropError):
+class AssetReplayError(LineageFuzzError):
     """An asset's function cannot be run again by itself."""
 
     def __init__(self, asset: str, reason: str, way_out: str) -> None:
-        super().__init__(f"'{asset}' cannot be run again: {reason}; {way_out}.")
+        super().__init__(f"'{asset}' cannot be run again: {reason}", way_out)
 
 
 class CodeLocationError(TracepropError):

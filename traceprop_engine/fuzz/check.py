@@ -25,6 +25,7 @@ from traceprop_engine.fuzz.running import CapturedFunction, Refusal, Run, Runner
 from traceprop_engine.fuzz.sampling import sample_inputs
 from traceprop_engine.fuzz.search import Findings, Search
 from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.pandas_capture import CaptureSession
 
 Ints = NDArray[np.int64]
 Frames = Mapping[str, pd.DataFrame]
@@ -93,9 +94,10 @@ def check_lineage(
     require_fit(ground.claim.lineage, frames, base.frame)
     if not same(ground.result.cells, Result.of(again.frame, ground.result.roots).cells):
         return LineageCheck(len(base.frame), {}, nondeterministic=True)
-    grounds = [ground, *_ground_with_gaps(runner, ground, rng, tell)]
-    checks = [_check_input(runner, grounds, name, trials, rng, tell) for name in frames]
-    return _report(ground, dict(zip(frames, checks, strict=True)))
+    with CaptureSession():  # keeps what watches pandas in place between the runs
+        grounds = [ground, *_ground_with_gaps(runner, ground, rng, tell)]
+        checks = {name: _check_input(runner, grounds, name, trials, rng, tell) for name in frames}
+    return _report(ground, checks)
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def _usable(
 def _run_or_raise(runner: Runner, frames: Frames) -> Run:
     run = runner.run(frames)
     if isinstance(run, Refusal):
+        if isinstance(run.error, LineageFuzzError):
+            raise run.error
         sizes = ", ".join(f"{name}: {len(frame)} rows" for name, frame in frames.items())
         raise LineageFuzzError(
             f"The function fails on its inputs as they are ({sizes}): {run}",

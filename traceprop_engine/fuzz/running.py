@@ -103,6 +103,12 @@ class Runner:
             raise LineageFuzzError(
                 f"The function returned a {type(frame).__name__}", "only data frames are compared"
             )
+        if lineage.n_rows != len(frame):
+            raise LineageFuzzError(
+                f"The lineage is about {lineage.n_rows} rows, but the function returned "
+                f"{len(frame)}",
+                "claim a lineage of the rows that the function returns",
+            )
         return Run(frame, lineage)
 
 
