@@ -2,6 +2,7 @@
 
 from traceprop_dagster.checks import build_lineage_coverage_checks
 from traceprop_dagster.io_manager import TracepropIOManager
+from traceprop_dagster.lineage_checks import build_lineage_fuzz_check
 from traceprop_dagster.model_assets import (
     ExplainConfig,
     build_attribution_asset,
@@ -16,6 +17,7 @@ __all__ = [
     "TracepropStore",
     "build_attribution_asset",
     "build_lineage_coverage_checks",
+    "build_lineage_fuzz_check",
     "build_removal_asset",
     "source_file_assets",
 ]

@@ -104,7 +104,11 @@ def _asset(definitions: dg.Definitions, name: str) -> dg.AssetsDefinition:
     if dataset_name(key) not in known:
         reason = f"there is no such asset; there are {', '.join(known) or 'none'}"
         raise AssetReplayError(name, reason, "name one of them")
-    return definitions.resolve_assets_def(key)
+    found = definitions.resolve_assets_def(key)
+    if not found.is_materializable:
+        reason = "it is a source, which no function makes"
+        raise AssetReplayError(name, reason, "name an asset that is made from others")
+    return found
 
 
 def _store(stack: ExitStack, definitions: dg.Definitions, asset: dg.AssetsDefinition) -> Store:

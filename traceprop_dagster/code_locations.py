@@ -70,7 +70,7 @@ def _module_of_file(file: Path) -> ModuleType:
 
 def _definitions(module: ModuleType) -> dg.Definitions:
     found = [each for each in vars(module).values() if isinstance(each, dg.Definitions)]
-    return found[0] if found else dg.load_definitions_from_module(module)
+    return found[0] if found else dg.Definitions(assets=dg.load_assets_from_modules([module]))
 
 
 def _from_workspace(where: Path) -> tuple[Path | None, str | None] | None:

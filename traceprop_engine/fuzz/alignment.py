@@ -167,6 +167,8 @@ def _mixed(keys: Keys, prints: Keys) -> Keys:
 def _pair(row_after: Ints, before: Keys, after: Keys) -> None:
     """Pair the rows that are not paired yet and have the same key, in their order."""
     free_before = np.flatnonzero(row_after < 0)
+    if not len(free_before):
+        return
     taken = np.zeros(len(after), dtype=bool)
     taken[row_after[row_after >= 0]] = True
     free_after = np.flatnonzero(~taken)
@@ -178,5 +180,9 @@ def _pair(row_after: Ints, before: Keys, after: Keys) -> None:
 
 def _numbered(keys: Keys) -> Keys:
     """Return keys of which none is there twice: those that repeat are counted through."""
-    count = pd.Series(keys).groupby(keys).cumcount().to_numpy().astype(np.uint64)
+    order = np.argsort(keys, kind="stable")
+    at = np.arange(len(keys))
+    is_first = np.append([True], keys[order][1:] != keys[order][:-1])[: len(keys)]
+    count = np.empty(len(keys), dtype=np.uint64)
+    count[order] = at - np.maximum.accumulate(np.where(is_first, at, 0))
     return keys + count * np.uint64(0x94D049BB133111EB)
