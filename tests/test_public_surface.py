@@ -17,7 +17,7 @@ scan_source trace_back train_linear train_logistic train_softmax what_if_removed
 """
 DAGSTER = """
 ExplainConfig TracepropIOManager TracepropStore build_attribution_asset
-build_lineage_coverage_checks build_removal_asset source_file_assets
+build_lineage_coverage_checks build_lineage_fuzz_check build_removal_asset source_file_assets
 """
 
 

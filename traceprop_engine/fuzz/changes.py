@@ -182,12 +182,12 @@ def _value(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
         return None
     gaps = np.asarray(pd.isna(values[rows]))
     start = np.where(gaps, rng.choice(known, len(rows)), rows)
-    maker = _maker_of(values.dtype)
+    maker = _maker_of(values, known)
     return _category(values, rows, rng) if maker is None else maker(values, start, rng)
 
 
-def _maker_of(dtype: Any) -> Callable[[Any, Ints, np.random.Generator], Any] | None:
-    is_ = pd.api.types
+def _maker_of(values: Any, known: Ints) -> Callable[[Any, Ints, np.random.Generator], Any] | None:
+    dtype, is_ = values.dtype, pd.api.types
     if is_.is_bool_dtype(dtype):
         return lambda values, rows, _: ~values[rows]
     if isinstance(dtype, pd.CategoricalDtype):
@@ -198,7 +198,8 @@ def _maker_of(dtype: Any) -> Callable[[Any, Ints, np.random.Generator], Any] | N
         return _numbers
     if is_.is_datetime64_any_dtype(dtype) or is_.is_timedelta64_dtype(dtype):
         return _times
-    return _texts if is_.is_string_dtype(dtype) else None
+    are_texts = all(isinstance(each, str) for each in values[known])
+    return _texts if are_texts else None
 
 
 def _numbers(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
@@ -232,8 +233,7 @@ def _times(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
 
 def _texts(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
     del rng
-    texts = [f"{each}{_MARK}" if isinstance(each, str) else each for each in values[rows]]
-    return pd.array(texts, dtype=values.dtype)
+    return pd.array([f"{each}{_MARK}" for each in values[rows]], dtype=values.dtype)
 
 
 _MAKERS: Mapping[ChangeKind, Callable[[Any, Ints, np.random.Generator], Any]] = {
