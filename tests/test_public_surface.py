@@ -10,10 +10,12 @@ import traceprop_engine.errors
 
 ENGINE = """
 Affected AttributionScores CaptureSession CapturedLineage Counterfactual Explanation Followed
-InfluenceFunction InputRef Materialization Predictions Removal RowMap SourceVersion Store Trace
-TracepropError TrainingRun affected_by explain from_estimator load_predictions read_records
-read_source record_dataset record_predictions record_source record_training_run remove_rows
-scan_source trace_back train_linear train_logistic train_softmax what_if_removed
+InfluenceFunction InputRef LineageCheck Materialization Predictions Removal RowMap SourceVersion
+Store Trace TracepropError TrackedPolars TrackedTable TrainingRun affected_by check_lineage
+declares_rows explain fingerprint_source from_estimator load_fingerprints load_predictions
+match_versions read_records read_source record record_dataset record_predictions record_source
+record_training_run remove_rows row_fingerprints row_wise scan_source trace_back track_arrow
+track_polars train_linear train_logistic train_softmax what_if_removed
 """
 DAGSTER = """
 ExplainConfig TracepropIOManager TracepropStore build_attribution_asset

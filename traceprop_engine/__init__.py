@@ -30,10 +30,22 @@ if TYPE_CHECKING:
         load_predictions,
         what_if_removed,
     )
-    from traceprop_engine.lineage import CapturedLineage, CaptureSession, Followed, RowMap
+    from traceprop_engine.frames import TrackedPolars, TrackedTable, track_arrow, track_polars
+    from traceprop_engine.fuzz import LineageCheck, check_lineage
+    from traceprop_engine.identity import fingerprint_source, match_versions, row_fingerprints
+    from traceprop_engine.lineage import (
+        CapturedLineage,
+        CaptureSession,
+        Followed,
+        RowMap,
+        declares_rows,
+        record,
+        row_wise,
+    )
     from traceprop_engine.recording import (
         InputRef,
         Materialization,
+        load_fingerprints,
         record_dataset,
         record_predictions,
         record_source,
@@ -52,11 +64,14 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "frames": "TrackedPolars TrackedTable track_arrow track_polars",
+    "identity": "fingerprint_source match_versions row_fingerprints",
+    "fuzz": "LineageCheck check_lineage",
     "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
     "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
-    "lineage": "CaptureSession CapturedLineage Followed RowMap",
-    "recording": "InputRef Materialization record_dataset record_predictions record_source"
-    " record_training_run",
+    "lineage": "CaptureSession CapturedLineage Followed RowMap declares_rows record row_wise",
+    "recording": "InputRef Materialization load_fingerprints record_dataset record_predictions"
+    " record_source record_training_run",
     "sources": "SourceVersion read_records read_source scan_source",
     "store": "Store",
     "tracing": "Affected Trace affected_by trace_back",
@@ -64,7 +79,7 @@ _NAMES = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-_EXTRA_OF = {"jax_arrays": "jax", "sql": "sql", "tensors": "torch"}
+_EXTRA_OF = {"frames": "polars", "jax_arrays": "jax", "sql": "sql", "tensors": "torch"}
 """The extra that a module needs which stands on another library."""
 
 __all__ = [
@@ -77,6 +92,7 @@ __all__ = [
     "Followed",
     "InfluenceFunction",
     "InputRef",
+    "LineageCheck",
     "Materialization",
     "Predictions",
     "Removal",
@@ -85,20 +101,32 @@ __all__ = [
     "Store",
     "Trace",
     "TracepropError",
+    "TrackedPolars",
+    "TrackedTable",
     "TrainingRun",
     "affected_by",
+    "check_lineage",
+    "declares_rows",
     "explain",
+    "fingerprint_source",
     "from_estimator",
+    "load_fingerprints",
     "load_predictions",
+    "match_versions",
     "read_records",
     "read_source",
+    "record",
     "record_dataset",
     "record_predictions",
     "record_source",
     "record_training_run",
     "remove_rows",
+    "row_fingerprints",
+    "row_wise",
     "scan_source",
     "trace_back",
+    "track_arrow",
+    "track_polars",
     "train_linear",
     "train_logistic",
     "train_softmax",

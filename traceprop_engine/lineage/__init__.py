@@ -1,4 +1,4 @@
-"""Which rows came from which: row maps, and their capture from pandas."""
+"""Which rows came from which: row maps, their capture, and their declaration."""
 
 from traceprop_engine.lineage.captured import (
     CapturedLineage,
@@ -6,6 +6,7 @@ from traceprop_engine.lineage.captured import (
     Fidelity,
     Op,
 )
+from traceprop_engine.lineage.declare import declares_rows, record, row_wise
 from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.lineage.row_map import RowMap
@@ -20,4 +21,7 @@ __all__ = [
     "Op",
     "RowMap",
     "check_witness",
+    "declares_rows",
+    "record",
+    "row_wise",
 ]
