@@ -36,6 +36,7 @@ _GAP_KINDS: tuple[ChangeKind, ...] = ("value", "category")
 _SINGLE_KINDS: tuple[ChangeKind, ...] = ("deletion", "value", "missing", "category")
 _ROWS_ALONE = 8
 _LARGEST_GROUP = 20
+_CONTEXT_KEYS = ("tried_context", "used_context")
 _GAP_SHARE = 0.2
 
 
@@ -233,8 +234,10 @@ def _check_input(
     refusals = [each.refusal for each in probers if each.refusal]
     first = str(refusals[0]) if refusals else None
     unchecked = f"every run was refused: {first}" if runs == refused else None
-    is_idle = bool(in_context.any()) and not any(each.used_context for each in probers)
-    told = InputRuns(n_rows, runs, refused, first, bool(in_context.all()), n_edges, is_idle)
+    tried, used = (any(getattr(p, key) for p in probers) for key in _CONTEXT_KEYS)
+    told = InputRuns(
+        n_rows, runs, refused, first, bool(in_context.all()), n_edges, tried and not used
+    )
     return _InputCheck(told, tuple(each.findings for each in searches), tuple(idle), unchecked)
 
 
@@ -248,7 +251,9 @@ def _try_single_rows(search: Search, name: str, n_rows: int) -> tuple[list[IdleE
     frame = ground.frames[name]
     idle: list[IdleEdge] = []
     n_edges = 0
-    for row in _mixed_rows(search, name)[:n_rows]:
+    pools = _pools(search, name)
+    rows = [pool[at] for at in range(len(pools[0])) for pool in pools]
+    for row in list(dict.fromkeys(rows))[:n_rows]:
         answered = np.zeros(ground.n_out, dtype=bool)
         was_deleted = False
         for kind in _SINGLE_KINDS:
@@ -272,10 +277,11 @@ def _try_single_rows(search: Search, name: str, n_rows: int) -> tuple[list[IdleE
 def _try_groups(search: Search, name: str, trials: int, kinds: tuple[ChangeKind, ...]) -> None:
     """Perturb several rows at once, until each had its turn or there were enough trials."""
     frame = search.prober.ground.frames[name]
-    pool = _mixed_rows(search, name)
+    pools = _pools(search, name)
     for trial in range(trials):
         if search.findings.are_enough:
             return
+        pool = pools[trial // len(kinds) % len(pools)]
         size = min(_LARGEST_GROUP, max(1, len(pool) // 8))
         start = trial * size % len(pool)
         rows = _narrow_enough(search, name, np.unique(np.roll(pool, -start)[:size]))
@@ -285,15 +291,16 @@ def _try_groups(search: Search, name: str, trials: int, kinds: tuple[ChangeKind,
             search.judge(*probed)
 
 
-def _mixed_rows(search: Search, name: str) -> Ints:
-    """Return all rows in random order; as long as there are any, first those of no context.
+def _pools(search: Search, name: str) -> tuple[Ints, Ints]:
+    """Return the rows in no context, and all rows, each in random order.
 
-    A row in a context explains any change, so it tells nothing of the row map.
+    A row in a context explains any change, so it tells nothing of the row map, but of the context.
+    Where every row is in one, both are all rows.
     """
     ground = search.prober.ground
     order = search.rng.permutation(len(ground.frames[name]))
-    marked = ground.claim.context_rows(name)[order]
-    return order[np.argsort(marked, kind="stable")]
+    outside = order[~ground.claim.context_rows(name)[order]]
+    return outside if len(outside) else order, search.rng.permutation(order)
 
 
 def _narrow_enough(search: Search, name: str, rows: Ints) -> Ints:

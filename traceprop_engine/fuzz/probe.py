@@ -96,12 +96,13 @@ class Prober:
         runs: How often the function ran.
         refused: How often it raised an error.
         refusal: The first of these.
-        used_context: Whether a row changed that only a claimed context connects with the
-            perturbed rows.
+        tried_context: Whether rows of a claimed context were perturbed.
+        used_context: Whether a row changed that only the context connects with them.
     """
 
     runner: Runner
     ground: Ground
+    tried_context: bool = False
     used_context: bool = False
     runs: int = 0
     refused: int = 0
@@ -149,6 +150,7 @@ class Prober:
         claim, name = self.ground.claim, change.input
         if self.used_context or not claim.is_in_context(name, change.rows):
             return False
+        self.tried_context = True
         direct = claim.at_places(claim.connected(name, change.rows))
         if not change.is_deletion:
             after = Claim.of(run.lineage)
