@@ -297,3 +297,37 @@ def test_a_join_with_an_aggregate_of_small_groups_is_exact():
     assert lineage.contexts == ()
     assert lineage.maps["a"].backward([5]).tolist() == [3, 4, 5]
     assert lineage.maps["a"].forward([4]).tolist() == [3, 4, 5]
+
+
+def _of_days():
+    days = pd.to_timedelta([0, 10, 40, 41, 80, 90], unit="D")
+    return pd.DataFrame(
+        {"k": list("abcabd"), "v": [1.0, 2, 3, 4, 5, 6], "t": pd.Timestamp("2024-01-05") + days}
+    )
+
+
+@pytest.mark.parametrize(
+    ("user_code", "members"),
+    [
+        (lambda d: d[d["k"].isin(d.loc[d["v"] > 2, "k"])], [2, 3, 4, 5]),
+        (lambda d: d[d["k"].isin(d["k"])], range(6)),
+        (lambda d: d["v"].map(d["v"]), range(6)),
+        (lambda d: d.sample(3, weights=d["v"], random_state=0), range(6)),
+        (lambda d: d.assign(c=d["k"].astype("category").cat.codes), range(6)),
+        (lambda d: d[1:].astype({"k": "category"}), range(1, 6)),
+        (lambda d: d.resample("30D", on="t")["v"].sum(), range(6)),
+        (lambda d: d.resample("7h", on="t")["v"].sum(), range(6)),
+        (lambda d: d.groupby(pd.Grouper(key="t", freq="30D"))["v"].sum(), range(6)),
+        (lambda d: d.resample("6h", on="t")["v"].sum(), None),
+        (lambda d: d.resample("30D", on="t", origin="epoch")["v"].sum(), None),
+        (lambda d: d.astype({"k": pd.CategoricalDtype(list("abcd"))}), None),
+        (lambda d: d[d["k"].isin(["a", "b"])], None),
+        (lambda d: d["v"].map({1.0: 2.0}), None),
+    ],
+)
+def test_rows_that_decide_about_other_rows_are_context(user_code, members):
+    with CaptureSession() as session:
+        lineage = session.lineage(user_code(session.load(_of_days(), "days")))
+    found = {tuple(each.members.backward([0])) for each in lineage.contexts}
+    assert found == (set() if members is None else {tuple(members)})
+    assert lineage.fidelity == "exact"

@@ -10,6 +10,7 @@ from pandas.core.groupby.generic import DataFrameGroupBy
 from pandas.core.groupby.groupby import GroupBy
 from pandas.core.groupby.ops import BaseGrouper, BinGrouper
 from pandas.core.resample import Resampler
+from pandas.tseries.offsets import Day, Tick
 
 from traceprop_engine.lineage.marks import Mark, derived
 from traceprop_engine.lineage.pandas_align import (
@@ -28,6 +29,7 @@ from traceprop_engine.lineage.pandas_marks import (
     put_mark,
     row_node,
 )
+from traceprop_engine.lineage.pandas_notes import note_object
 from traceprop_engine.lineage.pandas_patches import Hook, argument, cached, observed
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.rows import as_array
@@ -58,9 +60,23 @@ def _with_group_rows(grouper: Any, value: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def _after_get_binner(result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-    """Tell a grouper of time bins which rows it bins; pandas does not."""
+    """Tell a grouper of time bins which rows it bins; pandas does not.
+
+    Where the bins begin may be a matter of the first time of all, or of the last.
+    """
     _, grouper = result
-    grouper.axis = row_index(args[0].obj)
+    resampler = args[0]
+    grouper.axis = row_index(resampler.obj)
+    if _begins_at_a_row(resampler._timegrouper):
+        note_object(resampler.obj, "resample")
+
+
+def _begins_at_a_row(grouper: Any) -> bool:
+    freq, origin = grouper.freq, grouper.origin
+    if not isinstance(freq, (Tick, Day)) or not isinstance(origin, str) or origin == "epoch":
+        return False
+    step = pd.Timedelta(days=freq.n) if isinstance(freq, Day) else pd.Timedelta(freq)
+    return origin in ("start", "end") or pd.Timedelta(days=1) % step != pd.Timedelta(0)
 
 
 def _after_apply_groupwise(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

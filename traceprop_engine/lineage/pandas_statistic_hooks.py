@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_dict_like
 from pandas.core.generic import NDFrame
 from pandas.core.groupby.generic import DataFrameGroupBy, SeriesGroupBy
 from pandas.core.reshape import encoding, tile
@@ -81,6 +82,9 @@ _READERS: dict[type[Any], Sequence[str]] = {
     ).split(),
 }
 
+# Those for which the values of a row decide about other rows, also when both are the same rows.
+_UNALIGNED = ("map", "searchsorted", "reindex", "drop", "sample", "asof")
+
 
 def statistic_hooks() -> Iterator[Hook]:
     """Yield the hooks into statistics, and into functions that read another object's values."""
@@ -98,6 +102,7 @@ def statistic_hooks() -> Iterator[Hook]:
             yield Hook(owner, name, observed(_after_reader(name)), is_vital=False)
     yield Hook(_MergeOperation, "__init__", observed(_after_merge_init))
     yield Hook(NDFrame, "_set_axis", observed(_after_set_axis))
+    yield Hook(NDFrame, "astype", observed(_after_astype))
     yield Hook(pd.Series, "reindex", observed(_after_fill_from_series))
     yield Hook(encoding, "_get_dummies_1d", observed(_after_get_dummies))
     yield Hook(tile, "_preprocess_for_cut", observed(_after_preprocess_for_cut))
@@ -174,11 +179,34 @@ def _after_reader(name: str) -> Observer:
     """Note the rows of other objects that were passed as arguments."""
 
     def observe(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        others = others_among(args[0], (*args[1:], *kwargs.values()))
+        obj, given = args[0], (*args[1:], *kwargs.values())
+        others = others_among(obj, given)
+        if name in _UNALIGNED or (name == "isin" and isinstance(obj, pd.Series)):
+            others += [each for each in given if isinstance(each, NDFrame)]
         if others and called_by_user():
-            note_others(others, f"{kind_of(args[0])}.{name}")
+            note_others(others, f"{kind_of(obj)}.{name}")
 
     return observe
+
+
+def _after_astype(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note the values that categories are made of: all of them decide about each code."""
+    obj, dtype = args[0], argument(args, kwargs, 1, "dtype")
+    columns = [(obj, dtype)]
+    if isinstance(obj, pd.DataFrame):
+        wanted = dtype if is_dict_like(dtype) else dict.fromkeys(obj.columns, dtype)
+        columns = [(obj[name], each) for name, each in wanted.items()]
+    found = [column for column, each in columns if _makes_categories(column, each)]
+    if found and called_by_user():
+        for column in found:
+            note_object(column, "astype('category')")
+
+
+def _makes_categories(column: Any, dtype: Any) -> bool:
+    """Say whether a conversion takes the categories from the values."""
+    if isinstance(getattr(column, "dtype", None), pd.CategoricalDtype):
+        return False
+    return dtype == "category" and getattr(dtype, "categories", None) is None
 
 
 def _after_fill_from_series(_result: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
