@@ -91,6 +91,11 @@ from traceprop_engine.errors.stores import (
     StoreSchemaError,
     StoreWriteError,
 )
+from traceprop_engine.errors.tensors import (
+    NotRowWiseError,
+    StepGranularityError,
+    UnknownRowsError,
+)
 
 __all__ = [
     "BlockNotFoundError",
@@ -117,6 +122,7 @@ __all__ = [
     "NoRowsKeptError",
     "NonFiniteColumnError",
     "NonNumericFeatureError",
+    "NotRowWiseError",
     "NotTextError",
     "NumberSizeError",
     "PageNotFoundError",
@@ -146,6 +152,7 @@ __all__ = [
     "SourceUnreadableError",
     "SourceVersionAmbiguousError",
     "SourceVersionNotFoundError",
+    "StepGranularityError",
     "StoreBusyError",
     "StoreConflictError",
     "StoreCorruptError",
@@ -165,6 +172,7 @@ __all__ = [
     "UnconvergedRunError",
     "UnknownClassError",
     "UnknownColumnError",
+    "UnknownRowsError",
     "UnknownValueKindError",
     "UnlikeFingerprintsError",
     "UnsupportedEstimatorError",
