@@ -4,6 +4,7 @@ Each error takes its culprits as data and writes its own one-line message: what 
 object, and what the reader can do about it.
 """
 
+from traceprop_engine.errors.arrays_kept import ArrayNotKeptError
 from traceprop_engine.errors.base import ExtraMissingError, TracepropError
 from traceprop_engine.errors.declarations import DeclarationError
 from traceprop_engine.errors.fuzz import LineageFuzzError
@@ -77,6 +78,13 @@ from traceprop_engine.errors.sources import (
     SourceUnreadableError,
     UnterminatedQuoteError,
 )
+from traceprop_engine.errors.sql import (
+    SqlQueryError,
+    SqlStatementError,
+    SqlTableError,
+    SqlTraceError,
+    UnsupportedSqlError,
+)
 from traceprop_engine.errors.stores import (
     BlockNotFoundError,
     StoreBusyError,
@@ -98,6 +106,7 @@ from traceprop_engine.errors.tensors import (
 )
 
 __all__ = [
+    "ArrayNotKeptError",
     "BlockNotFoundError",
     "CaptureError",
     "CommandLoadError",
@@ -152,6 +161,10 @@ __all__ = [
     "SourceUnreadableError",
     "SourceVersionAmbiguousError",
     "SourceVersionNotFoundError",
+    "SqlQueryError",
+    "SqlStatementError",
+    "SqlTableError",
+    "SqlTraceError",
     "StepGranularityError",
     "StoreBusyError",
     "StoreConflictError",
@@ -176,5 +189,6 @@ __all__ = [
     "UnknownValueKindError",
     "UnlikeFingerprintsError",
     "UnsupportedEstimatorError",
+    "UnsupportedSqlError",
     "UnterminatedQuoteError",
 ]
