@@ -4,7 +4,7 @@ Dagster loads all inputs of a step, runs its body, and then hands over the outpu
 Between the first load and the next step a capture session follows the rows through pandas.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,34 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pydantic import PrivateAttr
 
+from traceprop_dagster.declared_rows import with_declared_rows
 from traceprop_dagster.errors import ModelInputError, UnsupportedOutputError
 from traceprop_dagster.metadata import (
     column_lineage_metadata,
     dataset_name,
     frame_metadata,
     lineage_metadata,
+    table_metadata,
     training_run_metadata,
 )
 from traceprop_dagster.resources import TracepropStore
+from traceprop_dagster.values import (
+    SUPPORTED,
+    Kind,
+    followed_value,
+    kind_of,
+    table_of,
+    value_of,
+    wanted_class,
+)
 from traceprop_engine.lineage import CaptureSession
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
+from traceprop_engine.lineage.carriers import Recorded, plain_of
+from traceprop_engine.lineage.graph import root_rows
+from traceprop_engine.lineage.marks import Tracked
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.witness import check_witness
 from traceprop_engine.recording import (
@@ -33,7 +48,9 @@ from traceprop_engine.recording import (
     RecordedRun,
     column_lineage,
     find_dataset_version,
+    is_array_table,
     load_frame,
+    load_table,
     load_training_run,
     record_dataset,
     record_predictions,
@@ -59,15 +76,20 @@ class _Step:
     session: CaptureSession
     inputs: dict[str, InputRef] = field(default_factory=dict)
     keys: dict[str, dg.AssetKey] = field(default_factory=dict)
-    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    frames: dict[str, pd.DataFrame | pa.Table] = field(default_factory=dict)
     models: dict[str, RecordedRun] = field(default_factory=dict)
 
 
 class TracepropIOManager(dg.ConfigurableIOManager):
-    """Keeps data frames, training runs and predictions in a store, with the lineage of every row.
+    """Keeps frames, arrays, training runs and predictions in a store, with the lineage of each row.
 
-    An input of an asset is a plain pandas object; nothing of its user changes. What cannot be
-    followed is recorded as unknown, which `build_lineage_coverage_checks` can turn into a failure.
+    An input of an asset comes as the class that it is annotated with, whatever the asset before
+    returned: a frame of pandas (the default), Polars or Arrow, a NumPy array, a PyTorch tensor. A
+    pandas frame is followed through the body of the asset; so are Polars and Arrow, if the
+    annotation is `TrackedPolars` or `TrackedTable`. For any other body the metadata of the asset
+    may declare the rows (``traceprop/row_wise``, ``traceprop/context``), or the body returns what
+    `record` gives. What nobody follows is recorded as unknown, which
+    `build_lineage_coverage_checks` can turn into a failure.
     """
 
     store: dg.ResourceDependency[TracepropStore]
@@ -89,7 +111,9 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         """Write what an asset returned.
 
         Raises:
-            UnsupportedOutputError: It is not a data frame, a training run, or predictions.
+            UnsupportedOutputError: It is none of the classes that are kept.
+            DeclarationError: The metadata of the asset declares rows that cannot be its own.
+            LineageContradictionError: The values contradict the rows that were declared or found.
         """
         if obj is None:
             return
@@ -101,16 +125,25 @@ class TracepropIOManager(dg.ConfigurableIOManager):
             partition_key=context.partition_key if context.has_partition_key else "",
             code_version=context.version,
         )
-        writers: dict[type, Callable[..., dict[str, Any]]] = {
-            pd.DataFrame: self._write_frame,
-            TrainingRun: self._write_training_run,
-            Predictions: self._write_predictions,
-        }
-        for kind, write in writers.items():
-            if isinstance(obj, kind):
-                context.add_output_metadata(write(self.store.open(), made, step, obj))
-                return
-        raise UnsupportedOutputError(made.dataset, type(obj), list(writers))
+        context.add_output_metadata(
+            self._written(made, step, obj, context.definition_metadata or {})
+        )
+
+    def _written(
+        self, made: Materialization, step: _Step, obj: object, declared: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        store = self.store.open()
+        if isinstance(obj, TrainingRun):
+            return self._write_training_run(store, made, step, obj)
+        if isinstance(obj, Predictions):
+            return self._write_predictions(store, made, step, obj)
+        kind = kind_of(type(plain_of(obj)))
+        if kind is None:
+            raise UnsupportedOutputError(made.dataset, type(plain_of(obj)), SUPPORTED)
+        followed = with_declared_rows(obj, declared, step.session)
+        if kind == "pandas":
+            return self._write_frame(store, made, step, followed)
+        return self._write_table(store, made, step, followed, kind)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End the sessions of this run, and show what it recorded to whoever asks in SQL."""
@@ -138,13 +171,16 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         step: _Step,
         name: str,
         metadata: Mapping[str, Any],
-    ) -> pd.DataFrame:
+    ) -> object:
         path = Path(metadata[SOURCE_PATH_KEY].value)
         options = metadata[SOURCE_OPTIONS_KEY].value
         version, frame = read_source(path, name=dataset_name(context.asset_key), **options)
         identity = metadata[SOURCE_IDENTITY_KEY].value if SOURCE_IDENTITY_KEY in metadata else {}
         step.inputs[name] = record_source(store, version, **identity)
-        return _tracked(step, name, frame)
+        if kind_of(_wanted(context)) == "pandas":
+            return _tracked(step, name, frame)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        return _value(step, name, table, _wanted(context))
 
     def _load_dataset(
         self, context: dg.InputContext, store: Store, step: _Step, name: str
@@ -178,17 +214,32 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         if version.is_training_run:
             step.models[name] = load_training_run(store, version.id)
             return step.models[name].run
-        return _tracked(step, name, load_frame(store, version))
+        if kind_of(_wanted(context)) == "pandas":
+            return _tracked(step, name, load_frame(store, version))
+        return _value(step, name, load_table(store, version), _wanted(context))
 
     def _write_frame(
         self, store: Store, made: Materialization, step: _Step, frame: pd.DataFrame
     ) -> dict[str, Any]:
         plain, lineage = step.session.finish(frame)
-        lineage = check_witness(lineage, step.frames, plain)
+        lineage = check_witness(lineage, _known_frames(step, lineage), plain)
         version_id = record_dataset(store, made, plain, lineage)
         return self._dataset_metadata(
             step, version_id, lineage, map(str, plain.columns)
         ) | frame_metadata(plain)
+
+    def _write_table(
+        self, store: Store, made: Materialization, step: _Step, obj: object, kind: Kind
+    ) -> dict[str, Any]:
+        followed = obj if isinstance(obj, Tracked) else Recorded(obj, None)
+        plain, lineage = step.session.finish(followed)
+        table = table_of(plain, kind)
+        if not is_array_table(table):
+            check_witness(lineage, _known_frames(step, lineage), table.to_pandas())
+        version_id = record_dataset(store, made, table, lineage)
+        return self._dataset_metadata(
+            step, version_id, lineage, table.column_names
+        ) | table_metadata(table)
 
     def _write_training_run(
         self, store: Store, made: Materialization, step: _Step, run: TrainingRun
@@ -206,7 +257,8 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     ) -> dict[str, Any]:
         model_name, model = _only_model(made.dataset, step)
         plain, lineage = step.session.finish(predictions.frame)
-        lineage = _with_model(check_witness(lineage, step.frames, plain), model_name, model)
+        lineage = check_witness(lineage, _known_frames(step, lineage), plain)
+        lineage = _with_model(lineage, model_name, model)
         version_id = record_predictions(
             store, made, replace(predictions, frame=plain), lineage, model
         )
@@ -232,6 +284,27 @@ def _step_id(context: dg.InputContext | dg.OutputContext) -> StepId:
 def _tracked(step: _Step, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     step.frames[name] = frame
     return step.session.load(frame, name)
+
+
+def _value(step: _Step, name: str, table: pa.Table, cls: type) -> object:
+    """Return a kept table as a value of a class; its rows are an input of the session."""
+    step.frames[name] = table
+    mark = root_rows(step.session.notes, len(table), name)
+    return followed_value(value_of(table, cls), mark.node, cls)
+
+
+def _wanted(context: dg.InputContext) -> type:
+    return wanted_class(context.dagster_type.typing_type)
+
+
+def _known_frames(step: _Step, lineage: CapturedLineage) -> dict[str, pd.DataFrame]:
+    """Return the inputs whose rows are known, as frames; the columns of an array have no names."""
+    return {
+        name: frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
+        for name, frame in step.frames.items()
+        if lineage.maps[name].is_known
+        and not (isinstance(frame, pa.Table) and is_array_table(frame))
+    }
 
 
 def _only_model(dataset: str, step: _Step) -> tuple[str, RecordedRun]:

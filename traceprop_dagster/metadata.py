@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
 from traceprop_engine.explanation import Counterfactual, Explanation, InfluentialRow, SourceLine
 from traceprop_engine.lineage.captured import CapturedLineage
@@ -36,6 +37,15 @@ def frame_metadata(frame: pd.DataFrame) -> dict[str, Any]:
     ]
     return {
         "dagster/row_count": len(frame),
+        "dagster/column_schema": dg.TableSchema(columns),
+    }
+
+
+def table_metadata(table: pa.Table) -> dict[str, Any]:
+    """Return row count and column schema of a table under Dagster's own keys."""
+    columns = [dg.TableColumn(field.name, str(field.type)) for field in table.schema]
+    return {
+        "dagster/row_count": len(table),
         "dagster/column_schema": dg.TableSchema(columns),
     }
 

@@ -1,5 +1,6 @@
 """Engine values to store facts, and back: what a run writes, and what a question reads."""
 
+from traceprop_engine.recording.arrays import array_table, is_array_table, table_array
 from traceprop_engine.recording.fingerprints import FINGERPRINT_ROWS, load_fingerprints
 from traceprop_engine.recording.read import (
     dataset_names,
@@ -7,6 +8,7 @@ from traceprop_engine.recording.read import (
     find_dataset_version,
     load_frame,
     load_source,
+    load_table,
     load_training_run,
 )
 from traceprop_engine.recording.row_maps import load_row_map
@@ -33,18 +35,22 @@ __all__ = [
     "InputRef",
     "Materialization",
     "RecordedRun",
+    "array_table",
     "column_lineage",
     "dataset_names",
     "decode_labels",
     "find_dataset_version",
+    "is_array_table",
     "load_fingerprints",
     "load_frame",
     "load_row_map",
     "load_source",
+    "load_table",
     "load_training_run",
     "record_dataset",
     "record_lineage",
     "record_predictions",
     "record_source",
     "record_training_run",
+    "table_array",
 ]

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from traceprop_engine.errors import (
     DatasetNotFoundError,
@@ -94,9 +95,18 @@ def load_frame(store: Store, version: DatasetVersion) -> pd.DataFrame:
     Raises:
         NoRowsKeptError: It is a model, or was recorded without its rows.
     """
+    return load_table(store, version).to_pandas()
+
+
+def load_table(store: Store, version: DatasetVersion) -> pa.Table:
+    """Return the rows of a dataset version as an Arrow table.
+
+    Raises:
+        NoRowsKeptError: It is a model, or was recorded without its rows.
+    """
     if version.content_block is None or version.is_training_run:
         raise NoRowsKeptError(version.dataset)
-    return store.get_table(version.content_block).to_pandas()
+    return store.get_table(version.content_block)
 
 
 def load_training_run(store: Store, identifier: str) -> RecordedRun:

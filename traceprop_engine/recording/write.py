@@ -74,7 +74,7 @@ def _source_facts(store: Store, version: SourceVersion) -> dict[str, object]:
 def record_dataset(
     store: Store,
     made: Materialization,
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | pa.Table,
     lineage: CapturedLineage,
 ) -> str:
     """Record the rows that one materialization wrote, and where each of them came from.
@@ -82,7 +82,7 @@ def record_dataset(
     Args:
         store: Where to write.
         made: Who writes it, and from what.
-        frame: The rows, with the index that the reader shall get back.
+        frame: The rows: a pandas frame with the index that the reader shall get back, or a table.
         lineage: How the rows follow from the inputs.
 
     Returns:
@@ -211,13 +211,14 @@ def column_lineage(
 
 
 def _frame_facts(
-    store: Store, made: Materialization, frame: pd.DataFrame, lineage: CapturedLineage
+    store: Store, made: Materialization, frame: pd.DataFrame | pa.Table, lineage: CapturedLineage
 ) -> tuple[str, Facts]:
-    table = pa.Table.from_pandas(frame)
+    table = pa.Table.from_pandas(frame) if isinstance(frame, pd.DataFrame) else frame
     block = store.put_table(table)
     columns = [{"name": str(f.name), "type": str(f.type)} for f in table.schema]
     version_id, facts = _dataset_facts(store, made, block, columns, lineage)
-    facts["column_lineage"] = _column_facts(version_id, frame, lineage, made)
+    names = frame.columns if isinstance(frame, pd.DataFrame) else table.column_names
+    facts["column_lineage"] = _column_facts(version_id, map(str, names), lineage, made)
     return version_id, facts
 
 
@@ -272,7 +273,7 @@ def _op_facts(version_id: str, ordinal: int, op: Op) -> dict[str, object]:
 
 
 def _column_facts(
-    version_id: str, frame: pd.DataFrame, lineage: CapturedLineage, made: Materialization
+    version_id: str, names: Iterable[str], lineage: CapturedLineage, made: Materialization
 ) -> list[dict[str, object]]:
     return [
         {
@@ -281,9 +282,7 @@ def _column_facts(
             "input_name": name,
             "input_column": input_column,
         }
-        for column, name, input_column in column_lineage(
-            map(str, frame.columns), lineage, made.inputs
-        )
+        for column, name, input_column in column_lineage(names, lineage, made.inputs)
     ]
 
 
