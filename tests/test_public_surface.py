@@ -10,12 +10,13 @@ import traceprop_engine.errors
 
 ENGINE = """
 Affected AttributionScores CaptureSession CapturedLineage Counterfactual Explanation Followed
-InfluenceFunction InputRef LineageCheck Materialization Predictions Removal RowMap SourceVersion
-Store Trace TracepropError TrackedPolars TrackedTable TrainingRun affected_by check_lineage
-declares_rows explain fingerprint_source from_estimator load_fingerprints load_predictions
+FollowedLoader InfluenceFunction InputRef LineageCheck Materialization Predictions Removal RowMap
+SourceVersion Store Trace TracepropError TrackedDataset TrackedPolars TrackedStream TrackedTable
+TrackedTensor TrainingRun TrainingStep TrainingSteps affected_by check_lineage declares_rows
+explain fingerprint_source follow from_estimator from_torch load_fingerprints load_predictions
 match_versions read_records read_source record record_dataset record_predictions record_source
-record_training_run remove_rows row_fingerprints row_wise scan_source trace_back track_arrow
-track_polars train_linear train_logistic train_softmax what_if_removed
+record_training_run remove_rows reset_graph row_fingerprints row_wise scan_source trace_back
+track_arrow track_dataset track_polars train_linear train_logistic train_softmax what_if_removed
 """
 DAGSTER = """
 ExplainConfig TracepropIOManager TracepropStore build_attribution_asset
@@ -51,7 +52,7 @@ def test_a_name_whose_library_is_missing_says_what_to_install(monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}", name="torch")
 
     monkeypatch.setattr(traceprop_engine, "import_module", missing)
-    monkeypatch.setitem(traceprop_engine._MODULE_OF, "from_torch", "tensors")
+    monkeypatch.delitem(vars(traceprop_engine), "from_torch", raising=False)
     with pytest.raises(traceprop_engine.errors.ExtraMissingError, match=r"dagster\[torch\]"):
         traceprop_engine.from_torch  # noqa: B018
     monkeypatch.setitem(traceprop_engine._MODULE_OF, "never_imported", "store")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         RowMap,
         declares_rows,
         record,
+        reset_graph,
         row_wise,
     )
     from traceprop_engine.recording import (
@@ -53,6 +54,17 @@ if TYPE_CHECKING:
     )
     from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
     from traceprop_engine.store import Store
+    from traceprop_engine.tensors import (
+        FollowedLoader,
+        TrackedDataset,
+        TrackedStream,
+        TrackedTensor,
+        TrainingStep,
+        TrainingSteps,
+        follow,
+        from_torch,
+        track_dataset,
+    )
     from traceprop_engine.tracing import Affected, Trace, affected_by, trace_back
     from traceprop_engine.training import (
         Predictions,
@@ -64,12 +76,15 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
+    " TrainingSteps follow from_torch track_dataset",
     "frames": "TrackedPolars TrackedTable track_arrow track_polars",
     "identity": "fingerprint_source match_versions row_fingerprints",
     "fuzz": "LineageCheck check_lineage",
     "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
     "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
-    "lineage": "CaptureSession CapturedLineage Followed RowMap declares_rows record row_wise",
+    "lineage": "CaptureSession CapturedLineage Followed RowMap declares_rows record reset_graph"
+    " row_wise",
     "recording": "InputRef Materialization load_fingerprints record_dataset record_predictions"
     " record_source record_training_run",
     "sources": "SourceVersion read_records read_source scan_source",
@@ -90,6 +105,7 @@ __all__ = [
     "Counterfactual",
     "Explanation",
     "Followed",
+    "FollowedLoader",
     "InfluenceFunction",
     "InputRef",
     "LineageCheck",
@@ -101,15 +117,22 @@ __all__ = [
     "Store",
     "Trace",
     "TracepropError",
+    "TrackedDataset",
     "TrackedPolars",
+    "TrackedStream",
     "TrackedTable",
+    "TrackedTensor",
     "TrainingRun",
+    "TrainingStep",
+    "TrainingSteps",
     "affected_by",
     "check_lineage",
     "declares_rows",
     "explain",
     "fingerprint_source",
+    "follow",
     "from_estimator",
+    "from_torch",
     "load_fingerprints",
     "load_predictions",
     "match_versions",
@@ -121,11 +144,13 @@ __all__ = [
     "record_source",
     "record_training_run",
     "remove_rows",
+    "reset_graph",
     "row_fingerprints",
     "row_wise",
     "scan_source",
     "trace_back",
     "track_arrow",
+    "track_dataset",
     "track_polars",
     "train_linear",
     "train_logistic",

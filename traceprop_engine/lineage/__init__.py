@@ -8,6 +8,7 @@ from traceprop_engine.lineage.captured import (
 )
 from traceprop_engine.lineage.declare import declares_rows, record, row_wise
 from traceprop_engine.lineage.decode import Followed
+from traceprop_engine.lineage.graph import reset_graph
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.witness import check_witness
@@ -23,5 +24,6 @@ __all__ = [
     "check_witness",
     "declares_rows",
     "record",
+    "reset_graph",
     "row_wise",
 ]

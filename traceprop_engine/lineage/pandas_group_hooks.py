@@ -75,7 +75,7 @@ def _begins_at_a_row(grouper: Any) -> bool:
     freq, origin = grouper.freq, grouper.origin
     if not isinstance(freq, (Tick, Day)) or not isinstance(origin, str) or origin == "epoch":
         return False
-    step = pd.Timedelta(days=freq.n) if isinstance(freq, Day) else pd.Timedelta(freq)
+    step = pd.Timedelta(days=freq.n) if isinstance(freq, Day) else pd.Timedelta(freq.nanos, "ns")
     return origin in ("start", "end") or pd.Timedelta(days=1) % step != pd.Timedelta(0)
 
 
