@@ -1,0 +1,87 @@
+"""The tables of a query: what may be one, and how it gets row numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from traceprop_engine.errors import SqlTableError
+from traceprop_engine.sql.syntax import PREFIX
+from traceprop_engine.sql.traced import Input
+
+_MOST_ROWS = np.iinfo(np.int32).max
+
+SqlTable = pd.DataFrame | pa.Table
+"""A table that a query can read."""
+
+
+def registered(
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, SqlTable]
+) -> tuple[Input, ...]:
+    """Make tables known to a connection, by their names and once more with row numbers.
+
+    Raises:
+        SqlTableError: A value is no table, or a name is taken or ours.
+    """
+    names: dict[str, str] = {}
+    for name, table in tables.items():
+        _require_table(name, table)
+        other = names.setdefault(name.lower(), name)
+        if other != name:
+            raise SqlTableError(
+                f"The tables {other!r} and {name!r} have one name in SQL", "rename one of them"
+            )
+    return tuple(
+        _registered(connection, at, name, table) for at, (name, table) in enumerate(tables.items())
+    )
+
+
+def _registered(
+    connection: duckdb.DuckDBPyConnection, at: int, name: str, table: SqlTable
+) -> Input:
+    numbered = f"{PREFIX}input_{at}"
+    _register(connection, name, name, table)
+    _register(connection, name, numbered, _numbered(table))
+    columns = tuple(connection.table(f'"{numbered}"').columns[:-1])
+    for column in columns:
+        if column.lower().startswith(PREFIX):
+            raise SqlTableError(f"The table {name!r} has a column {column!r}", "rename the column")
+    return Input(name, numbered, columns, len(table))
+
+
+def _register(
+    connection: duckdb.DuckDBPyConnection, name: str, known_as: str, table: SqlTable
+) -> None:
+    try:
+        connection.register(known_as, table)
+    except duckdb.Error as error:
+        raise SqlTableError(
+            f"DuckDB cannot read the table {name!r} ({str(error).splitlines()[0]})",
+            "change the columns that it names",
+        ) from error
+
+
+def _numbered(table: SqlTable) -> Any:
+    rows = np.arange(len(table), dtype=np.int32)
+    if isinstance(table, pa.Table):
+        return table.append_column(f"{PREFIX}row", pa.array(rows))
+    numbered = table.copy(deep=False)
+    numbered[f"{PREFIX}row"] = rows
+    return numbered
+
+
+def _require_table(name: str, table: Any) -> None:
+    if not isinstance(table, (pd.DataFrame, pa.Table)):
+        raise SqlTableError(
+            f"The table {name!r} is a {type(table).__name__}",
+            "pass a pandas DataFrame or a pyarrow Table",
+        )
+    if not name or name.lower().startswith(PREFIX):
+        raise SqlTableError(f"A table cannot be called {name!r}", "give it another name")
+    if len(table) > _MOST_ROWS:
+        raise SqlTableError(
+            f"The table {name!r} has {len(table):,} rows", f"pass at most {_MOST_ROWS:,}"
+        )

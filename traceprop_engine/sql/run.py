@@ -1,0 +1,220 @@
+"""Runs the statements of a traced query and keeps what they say about rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from traceprop_engine.errors import SqlQueryError, SqlTraceError, UnsupportedSqlError
+from traceprop_engine.lineage.captured import Op
+from traceprop_engine.sql.functions import Functions
+from traceprop_engine.sql.maps import hidden_map
+from traceprop_engine.sql.movable import ANY, Movable, all_inputs, renamed
+from traceprop_engine.sql.resolve import Cte
+from traceprop_engine.sql.syntax import PREFIX, Syntax, Tree, walk
+from traceprop_engine.sql.traced import Grouped, Hidden, Input, Traced
+
+Found = TypeVar("Found")
+
+_CORRELATED = (
+    "a clause that DuckDB binds only in its place (a correlated WITH, grouping or set operation)"
+)
+
+
+@dataclass
+class Run:
+    """One query on its way: what was stored, what ran, and what the result depends on.
+
+    Attributes:
+        connection: Where the query runs; nobody else uses it.
+        syntax: Parses and prints on it.
+        functions: What is known of its functions.
+        inputs: The tables that were passed.
+        ctes: The common table expressions that were traced, by name.
+        groups: The stored groupings.
+        contexts: Inputs that the whole result depends on, and through what.
+        ops: The statements that ran.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    syntax: Syntax
+    functions: Functions
+    inputs: tuple[Input, ...]
+    ctes: dict[str, Traced] = field(default_factory=dict)
+    cte_values: dict[str, Cte] = field(default_factory=dict)
+    groups: list[Grouped] = field(default_factory=list)
+    contexts: dict[tuple[str, str], None] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    _clauses: list[str] = field(default_factory=list)
+    _count: int = 0
+
+    def fresh(self, kind: str) -> str:
+        """Return a name that nothing has yet."""
+        self._count += 1
+        return f"{PREFIX}{kind}_{self._count}"
+
+    def ran(self, clause: str) -> None:
+        """Write down a clause of the statement that runs next."""
+        self._clauses.append(clause)
+
+    def depends(self, reads: frozenset[str], statistic: str) -> None:
+        """Write down that the whole result depends on inputs."""
+        for each in self.inputs:
+            if each.name in reads:
+                self.contexts[each.name, statistic] = None
+
+    def n_rows_of(self, source: int) -> int:
+        """Return how many rows a source has."""
+        if source < len(self.inputs):
+            return self.inputs[source].n_rows
+        return self.groups[source - len(self.inputs)].n_rows
+
+    def text(self, node: Tree) -> str:
+        """Return the text of a query with the common table expressions that it names."""
+        needed: dict[str, Traced] = {}
+        self._collect(node, needed)
+        entries = [
+            {"key": name, "value": _with_query(self.cte_values[name].value, each.node)}
+            for name, each in needed.items()
+        ]
+        return self.syntax.text(node | {"cte_map": {"map": entries}})
+
+    def columns(self, node: Tree) -> list[str]:
+        """Return the columns of a query; it does not run.
+
+        Raises:
+            UnsupportedSqlError: It means nothing out of its place.
+        """
+        return list(self._relation(node).columns)
+
+    def result(self, traced: Traced, types: list[str]) -> pa.Table:
+        """Run a query whose columns of the user have these types.
+
+        Raises:
+            SqlQueryError: It fails while it runs.
+            SqlTraceError: It has other columns.
+            UnsupportedSqlError: It cannot carry row numbers.
+        """
+        relation = self._relation(traced.node)
+        n_hidden = len(traced.hidden)
+        found = [str(each) for each in relation.types]
+        if found[: len(found) - n_hidden] != types:
+            raise SqlTraceError(f"its columns are {found}, not {types}")
+        table = self._run(relation.to_arrow_table)
+        self._note_statement(traced.reads, table.num_rows)
+        return table
+
+    def user_columns(self, traced: Traced) -> list[str]:
+        """Return the columns of a traced query without the hidden ones.
+
+        Raises:
+            UnsupportedSqlError: It means nothing out of its place.
+        """
+        columns = self.columns(traced.node)
+        return columns[: len(columns) - len(traced.hidden)]
+
+    def renamed(self, traced: Traced, names: list[str]) -> Movable:
+        """Return what moves the columns of a query when they get other names.
+
+        Behind LATERAL the names cannot be asked for: what moves one may then move any.
+        """
+        if not (names and traced.movable):
+            return traced.movable
+        try:
+            return renamed(traced.movable, self.user_columns(traced), names)
+        except UnsupportedSqlError:
+            return {ANY: all_inputs(traced.movable)}
+
+    def stored(self, traced: Traced) -> Traced:
+        """Run a query into a table; return a query of that table, without lists.
+
+        Raises:
+            SqlQueryError: It fails while it runs.
+            UnsupportedSqlError: It cannot be run apart from the query around it.
+        """
+        columns = self.user_columns(traced)
+        number = self.fresh("row")
+        table = self._create(traced, [f"c{at}" for at in range(len(columns))], number)
+        hidden = tuple(each for each in traced.hidden if not each.is_list)
+        if len(hidden) < len(traced.hidden):
+            hidden += (self._grouped(table, traced, number),)
+        node = self.syntax.template(f"SELECT 1 FROM {table}")
+        node["select_list"] = [
+            *(self.syntax.item(f"c{at}", name) for at, name in enumerate(columns)),
+            *(self.syntax.item(each.name, each.name) for each in hidden),
+        ]
+        return Traced(node, hidden, traced.reads, traced.movable)
+
+    def _create(self, traced: Traced, columns: list[str], number: str) -> str:
+        """Run a query into a table that also has the number of each row, and return its name."""
+        table = self.fresh("stored")
+        names = ", ".join([*columns, *traced.hidden_names(), number])
+        text = (
+            f"CREATE TEMP TABLE {table}({names}) AS "
+            f"SELECT *, CAST(row_number() OVER () - 1 AS INTEGER) FROM ({self.text(traced.node)})"
+        )
+        self._run(lambda: self.connection.execute(text).fetchall())
+        return table
+
+    def _grouped(self, table: str, traced: Traced, number: str) -> Hidden:
+        """Keep how stored rows follow from others; return the column of their numbers."""
+        lists = [each for each in traced.hidden if each.is_list]
+        names = ", ".join(each.name for each in lists)
+        found = self._fetched(f"SELECT {names} FROM {table} ORDER BY {number}")
+        self._note_statement(traced.reads, found.num_rows)
+        parents = tuple(
+            (each.source, hidden_map(found.column(at), each, self.n_rows_of(each.source)))
+            for at, each in enumerate(lists)
+        )
+        self.groups.append(Grouped(found.num_rows, parents))
+        return Hidden(number, len(self.inputs) + len(self.groups) - 1)
+
+    def _collect(self, node: Tree, needed: dict[str, Traced]) -> None:
+        for each in walk(node):
+            name = each.get("table_name")
+            if each.get("type") == "BASE_TABLE" and name in self.ctes and name not in needed:
+                self._collect(self.ctes[name].node, needed)
+                needed[name] = self.ctes[name]
+
+    def _relation(self, node: Tree) -> duckdb.DuckDBPyRelation:
+        text = self.text(node)
+        return self._run(lambda: self.connection.sql(text))
+
+    def _fetched(self, text: str) -> pa.Table:
+        return self._run(lambda: self.connection.sql(text).to_arrow_table())
+
+    def _run(self, action: Callable[[], Found]) -> Found:
+        try:
+            return action()
+        except duckdb.BinderException as error:
+            raise _unsupported(error) from error
+        except duckdb.Error as error:
+            raise SqlQueryError(str(error)) from error
+
+    def _note_statement(self, reads: frozenset[str], n_rows: int) -> None:
+        read = [each for each in self.inputs if each.name in reads]
+        self.ops.append(
+            Op(
+                "SELECT",
+                ", ".join(self._clauses),
+                tuple(each.name for each in read),
+                tuple(each.n_rows for each in read),
+                n_rows,
+            )
+        )
+        self._clauses.clear()
+
+
+def _unsupported(error: duckdb.Error) -> UnsupportedSqlError:
+    first_line = str(error).strip().splitlines()[0]
+    return UnsupportedSqlError(
+        f"this query with row numbers in it: {_CORRELATED} ({first_line})",
+        "move the clause into a query of its own and pass its result as a table",
+    )
+
+
+def _with_query(value: Tree, node: Tree) -> dict[str, Any]:
+    key = "query_node" if "query_node" in value else "query"
+    return value | {key: node if key == "query_node" else {"node": node}}

@@ -1,0 +1,170 @@
+"""A query run once, with its result and the lineage of every row of it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from traceprop_engine.errors import SqlQueryError, UnsupportedSqlError
+from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
+from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.sql.functions import Functions, functions_of, require_no_macros
+from traceprop_engine.sql.inputs import SqlTable, registered
+from traceprop_engine.sql.maps import hidden_map, input_maps, no_rows
+from traceprop_engine.sql.resolve import resolved
+from traceprop_engine.sql.rewrite import Rewriter
+from traceprop_engine.sql.run import Run
+from traceprop_engine.sql.syntax import PREFIX, Syntax, Tree, walk
+from traceprop_engine.sql.traced import Traced
+
+THREADS = 1
+"""Threads of a connection that `trace_query` opens: with one, equal queries give equal results."""
+
+
+@dataclass(frozen=True)
+class SqlResult:
+    """The result of a query, and where its rows come from.
+
+    Attributes:
+        table: What DuckDB returns for the query.
+        lineage: One map for each table that was passed.
+    """
+
+    table: pa.Table
+    lineage: CapturedLineage
+
+
+def trace_query(
+    query: str,
+    tables: Mapping[str, SqlTable],
+    *,
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> SqlResult:
+    """Run a SELECT of DuckDB and return its result with the lineage of every row.
+
+    The query runs once, with row numbers in hidden columns, so that result and lineage belong
+    together whatever it computes. The lineage is exact: a row that was filtered and joined comes
+    from one row of each table, a group from all of its rows, DISTINCT and UNION from all rows that
+    are equal. A window function leaves a row its own parent. Whatever else decides on rows or
+    values, such as a window, LIMIT, HAVING, IN or a scalar subquery, is a context over all rows of
+    the tables that it may look at. A clause that cannot be followed is refused.
+
+    Args:
+        query: One SELECT statement; it may read nothing but the tables.
+        tables: The inputs by the names that the query uses, upper or lower case.
+        connection: Whose settings, types and functions to use; it is left as it is, and what it
+            holds itself cannot be read. Without one, a fresh DuckDB in memory with `THREADS`
+            threads, whose row order and sums are reproducible.
+
+    Raises:
+        SqlStatementError: The text is not one SELECT statement.
+        SqlTableError: The query reads something that was not passed, or a table cannot be an input.
+        SqlQueryError: DuckDB refuses the query, or it fails while it runs.
+        UnsupportedSqlError: The rows of a clause cannot be followed.
+        SqlTraceError: The traced query would not give the result of the plain one.
+
+    Example:
+        >>> import pandas as pd
+        >>> visits = pd.DataFrame({"patient": [1, 1, 2], "dose": [3.0, None, 5.0]})
+        >>> found = trace_query(
+        ...     "SELECT patient, sum(dose) AS dose FROM visits GROUP BY ALL ORDER BY ALL",
+        ...     {"visits": visits},
+        ... )
+        >>> found.lineage.maps["visits"].backward([0])
+        array([0, 1])
+    """
+    with _apart(connection) as own:
+        syntax = Syntax(own)
+        inputs = registered(own, tables)
+        functions = functions_of(own, is_ours=connection is None)
+        node = syntax.parse(query)
+        _require_traceable(query, node, functions)
+        tree = resolved(node, {each.name.lower(): each.name for each in inputs})
+        plain = _bound(own, query)
+        run = Run(own, syntax, functions, inputs)
+        traced = Rewriter(run, tree).traced(tree.node)
+        table = run.result(traced, plain.types)
+    return _result(run, traced, table, plain.columns)
+
+
+@contextmanager
+def _apart(
+    connection: duckdb.DuckDBPyConnection | None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that nobody else uses, in one transaction: of one moment in time."""
+    if connection is None:
+        own = duckdb.connect(config={"threads": THREADS, "python_enable_replacements": False})
+    else:
+        own = connection.cursor()
+    with own:
+        own.execute("BEGIN TRANSACTION")
+        yield own
+        own.execute("ROLLBACK")
+
+
+def _require_traceable(query: str, node: Tree, functions: Functions) -> None:
+    """Refuse names that are ours, and macros.
+
+    Raises:
+        UnsupportedSqlError: There is one.
+    """
+    if PREFIX in query.lower():
+        raise UnsupportedSqlError(f"names that begin with {PREFIX!r}", "use other names")
+    called = [each["function_name"] for each in walk(node) if "function_name" in each]
+    require_no_macros(functions, called)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The columns of the query as the user wrote it."""
+
+    columns: list[str]
+    types: list[str]
+
+
+def _bound(connection: duckdb.DuckDBPyConnection, query: str) -> _Plain:
+    """Return the columns of a query; it does not run.
+
+    Raises:
+        SqlQueryError: DuckDB refuses it.
+    """
+    try:
+        relation = connection.sql(query)
+    except duckdb.Error as error:
+        raise SqlQueryError(str(error)) from error
+    return _Plain(list(relation.columns), [str(each) for each in relation.types])
+
+
+def _result(run: Run, traced: Traced, table: pa.Table, columns: list[str]) -> SqlResult:
+    n_user = len(columns)
+    found = [
+        (each.source, hidden_map(table.column(n_user + at), each, run.n_rows_of(each.source)))
+        for at, each in enumerate(traced.hidden)
+    ]
+    direct = input_maps(found, run.inputs, run.groups)
+    plain = pa.Table.from_arrays(table.columns[:n_user], names=columns)
+    return SqlResult(plain, _lineage(run, direct, table.num_rows))
+
+
+def _lineage(run: Run, direct: dict[str, RowMap], n_rows: int) -> CapturedLineage:
+    n_rows_of = {each.name: each.n_rows for each in run.inputs}
+    contexts = tuple(
+        ContextDependency(name, statistic, None, _every_row(n_rows_of[name]))
+        for name, statistic in run.contexts
+    )
+    in_context = {each.input for each in contexts}
+    maps: dict[str, RowMap] = {}
+    for name, n_in in n_rows_of.items():
+        if name in direct:
+            maps[name] = direct[name]
+        elif name in in_context:
+            maps[name] = RowMap.context(n_rows, range(n_in), n_in)
+        else:
+            maps[name] = no_rows(n_rows, n_in)
+    return CapturedLineage(n_rows, maps, contexts, tuple(run.ops))
+
+
+def _every_row(n_rows: int) -> RowMap:
+    return RowMap.window([0], [n_rows], n_rows)
