@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         record_training_run,
     )
     from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
+    from traceprop_engine.sql import SqlResult, trace_query
     from traceprop_engine.store import Store
     from traceprop_engine.tensors import (
         FollowedLoader,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "sql": "SqlResult trace_query",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
     " TrainingSteps follow from_torch track_dataset",
     "frames": "TrackedPolars TrackedTable track_arrow track_polars",
@@ -114,6 +116,7 @@ __all__ = [
     "Removal",
     "RowMap",
     "SourceVersion",
+    "SqlResult",
     "Store",
     "Trace",
     "TracepropError",
@@ -149,6 +152,7 @@ __all__ = [
     "row_wise",
     "scan_source",
     "trace_back",
+    "trace_query",
     "track_arrow",
     "track_dataset",
     "track_polars",
