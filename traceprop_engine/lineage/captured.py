@@ -44,12 +44,14 @@ class ContextDependency:
         statistic: What was computed, such as ``"Series.mean"``.
         column: The column it was computed of, if it was one.
         members: The input rows that took part, as a map of one output row.
+        detail: What was fitted, as JSON: an estimator with its parameters and fitted attributes.
     """
 
     input: str
     statistic: str
     column: str | None
     members: RowMap
+    detail: str | None = None
 
 
 @dataclass(frozen=True)

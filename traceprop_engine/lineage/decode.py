@@ -25,8 +25,11 @@ from traceprop_engine.lineage.row_map_compound import PAIRS_LIMIT, Union
 from traceprop_engine.lineage.row_map_kinds import Direct
 from traceprop_engine.lineage.rows import IntArray, as_array
 
-Members = list[tuple[str, str, str | None, Mask]]
-"""Input, statistic, column, and which rows of the input took part."""
+What = tuple[str, str | None, str | None]
+"""Statistic, column, and what was fitted."""
+
+Members = list[tuple[str, What, Mask]]
+"""Input, what its rows took part in, and which rows did."""
 
 _MOST_NOTES_APART = 16
 _STATISTIC = "statistic"
@@ -69,14 +72,14 @@ def _lineage_of(
     maps, members = _direct_maps(rows)
     if columns is not None and (mark is None or not columns[0].node.is_statistic):
         reached = reached_inputs([(columns[0].node, columns[1])])
-        members += [(name, "columns", None, mask) for name, mask in reached.items()]
+        members += [(name, ("columns", None, None), mask) for name, mask in reached.items()]
     members += _members_of(notes)
     reasons = _reasons(mark or across, maps, members, notes)
     for name, node in notes.inputs.items():
         if name in reasons:
             maps[name] = RowMap.unknown(n_rows, node.n_rows)
         elif name not in maps:
-            masks = [mask for other, _, _, mask in members if other == name]
+            masks = [mask for other, _, mask in members if other == name]
             members_of_any = np.flatnonzero(np.logical_or.reduce(masks))
             maps[name] = RowMap.context(n_rows, members_of_any, node.n_rows)
     marks = [each for each in (mark, across) if each is not None]
@@ -108,13 +111,14 @@ def _direct_maps(rows: Placed | None) -> tuple[Maps, Members]:
     for name, row_map in NodeMaps().of_rows(rows[0].node, rows[1]).items():
         boxes = boxes_of(row_map.relation)
         members += [
-            (name, _STATISTIC, None, _mask(box.members.array(), row_map.n_in)) for box in boxes
+            (name, (_STATISTIC, None, None), _mask(box.members.array(), row_map.n_in))
+            for box in boxes
         ]
         for part in _parts_of(row_map):
             n_pairs = float(part.counts().sum()) if part.kind in _MANY_PAIRS or boxes else 1.0
             if n_pairs > PAIRS_LIMIT:
                 joined = part.backward(np.arange(part.n_out))
-                members.append((name, _JOINED_STATISTIC, None, _mask(joined, part.n_in)))
+                members.append((name, (_JOINED_STATISTIC, None, None), _mask(joined, part.n_in)))
             elif n_pairs or not boxes:
                 known = direct.get(name)
                 direct[name] = RowMap(part) if known is None else known.union(RowMap(part))
@@ -139,14 +143,14 @@ def _mask(rows: Any, n_rows: int) -> Mask:
 
 def _members_of(notes: Notes) -> Members:
     """Return which rows of inputs every note is about; very many of one statistic are one."""
-    alike: dict[tuple[str, str | None], list[Note]] = defaultdict(list)
+    alike: dict[What, list[Note]] = defaultdict(list)
     for note in list(notes.found.values()):
-        alike[note.statistic, note.column].append(note)
+        alike[note.statistic, note.column, note.detail].append(note)
     known: dict[tuple[Node, int], dict[str, Mask]] = {}
     members: Members = []
-    for (statistic, column), several in alike.items():
+    for what, several in alike.items():
         for reached in _reached(several, known):
-            members += [(name, statistic, column, mask) for name, mask in reached.items()]
+            members += [(name, what, mask) for name, mask in reached.items()]
     return members
 
 
@@ -176,13 +180,13 @@ def _united(several: list[Note]) -> Iterator[tuple[Node, IntArray]]:
 
 def _contexts(members: Members) -> tuple[ContextDependency, ...]:
     """Return the dependencies, those of one statistic united where they are very many."""
-    groups: dict[tuple[str, str, str | None], dict[int, Mask]] = defaultdict(dict)
-    for name, statistic, column, mask in members:
-        groups[name, statistic, column][id(mask)] = mask
+    groups: dict[tuple[str, What], dict[int, Mask]] = defaultdict(dict)
+    for name, what, mask in members:
+        groups[name, what][id(mask)] = mask
     made: dict[int, RowMap] = {}
     return tuple(
-        ContextDependency(name, statistic, column, _one_row(mask, made))
-        for (name, statistic, column), masks in groups.items()
+        ContextDependency(name, statistic, column, _one_row(mask, made), detail)
+        for (name, (statistic, column, detail)), masks in groups.items()
         for mask in _apart(list(masks.values()))
     )
 
@@ -209,7 +213,7 @@ def _one_row(mask: Mask, made: dict[int, RowMap]) -> RowMap:
 
 def _reasons(mark: Mark | None, maps: Maps, members: Members, notes: Notes) -> dict[str, str]:
     """Say for each input whose map is unknown why it is."""
-    noted = {name for name, _, _, _ in members}
+    noted = {name for name, _, _ in members}
     reasons: dict[str, str] = {}
     for name in notes.inputs:
         if mark is None:

@@ -35,7 +35,8 @@ class Step:
 class Note:
     """Rows of a node that took part in a statistic, or whose values left pandas.
 
-    ``chosen_from`` keeps alive the vector that the rows were chosen from.
+    ``chosen_from`` keeps alive the vector that the rows were chosen from; ``detail`` is what was
+    fitted, as JSON.
     """
 
     statistic: str
@@ -43,6 +44,7 @@ class Note:
     node: "Node"
     rows: Rows
     chosen_from: Rows
+    detail: str | None = None
 
 
 @dataclass(eq=False)
@@ -181,7 +183,14 @@ def look_through(node: Node | None, rows: Rows) -> tuple[Node | None, Rows]:
 
 
 def write_note(
-    mark: Mark, statistic: str, column: Any, rows: Rows, key: Hashable, kept_alive: Rows
+    mark: Mark,
+    statistic: str,
+    column: Any,
+    rows: Rows,
+    key: Hashable,
+    kept_alive: Rows,
+    *,
+    detail: str | None = None,
 ) -> None:
     """Write down that rows took part in a statistic, or left in a way that nobody follows.
 
@@ -192,12 +201,13 @@ def write_note(
         rows: The rows of that node.
         key: Notes of one key on one statistic are one; what it names by ``id`` is kept alive.
         kept_alive: The vector that the rows were chosen from.
+        detail: What was fitted, as JSON.
     """
     if mark.node.is_statistic and not mark.node.lost:
         return
     name = None if column is None else str(column)
-    note = Note(statistic, name, mark.node, rows, kept_alive)
-    mark.node.notes.found.setdefault((statistic, name, mark.node.number, key), note)
+    note = Note(statistic, name, mark.node, rows, kept_alive, detail)
+    mark.node.notes.found.setdefault((statistic, name, detail, mark.node.number, key), note)
 
 
 def steps_of(marks: Iterable[Mark]) -> tuple[Step, ...]:
