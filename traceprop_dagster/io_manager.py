@@ -5,6 +5,7 @@ Between the first load and the next step a capture session follows the rows thro
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import PrivateAttr
 
 from traceprop_dagster.declared_rows import with_declared_rows
 from traceprop_dagster.errors import ModelInputError, UnsupportedOutputError
+from traceprop_dagster.loaded_estimators import following_estimators
 from traceprop_dagster.metadata import (
     column_lineage_metadata,
     dataset_name,
@@ -74,10 +76,23 @@ class _Step:
     """What was loaded for one attempt of one step."""
 
     session: CaptureSession
+    opened: ExitStack
     inputs: dict[str, InputRef] = field(default_factory=dict)
     keys: dict[str, dg.AssetKey] = field(default_factory=dict)
     frames: dict[str, pd.DataFrame | pa.Table] = field(default_factory=dict)
     models: dict[str, RecordedRun] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls) -> "_Step":
+        """Return a step whose rows are followed until it is closed."""
+        with ExitStack() as stack:
+            session = stack.enter_context(CaptureSession())
+            stack.enter_context(following_estimators())
+            return cls(session, stack.pop_all())
+
+    def close(self) -> None:
+        """Stop following."""
+        self.opened.close()
 
 
 class TracepropIOManager(dg.ConfigurableIOManager):
@@ -86,10 +101,11 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     An input of an asset comes as the class that it is annotated with, whatever the asset before
     returned: a frame of pandas (the default), Polars or Arrow, a NumPy array, a PyTorch tensor. A
     pandas frame is followed through the body of the asset; so are Polars and Arrow, if the
-    annotation is `TrackedPolars` or `TrackedTable`. For any other body the metadata of the asset
-    may declare the rows (``traceprop/row_wise``, ``traceprop/context``), or the body returns what
-    `record` gives. What nobody follows is recorded as unknown, which
-    `build_lineage_coverage_checks` can turn into a failure.
+    annotation is `TrackedPolars` or `TrackedTable`, and the estimators of scikit-learn, if the
+    module of the asset imports it. For any other body the metadata of the asset may declare the
+    rows (``traceprop/row_wise``, ``traceprop/context``), or the body returns what `record` gives.
+    What nobody follows is recorded as unknown, which `build_lineage_coverage_checks` can turn into
+    a failure.
     """
 
     store: dg.ResourceDependency[TracepropStore]
@@ -150,18 +166,16 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         del context
         was_used = bool(self._steps)
         for key in list(self._steps):
-            self._steps.pop(key).session.close()
+            self._steps.pop(key).close()
         if was_used:
             self.store.open().ingest()
 
     def _step(self, key: StepId) -> _Step:
         """Return the step that runs, ending the sessions of the steps before it."""
         for other in [k for k in self._steps if k != key]:
-            self._steps.pop(other).session.close()
+            self._steps.pop(other).close()
         if key not in self._steps:
-            session = CaptureSession()
-            session.open()
-            self._steps[key] = _Step(session)
+            self._steps[key] = _Step.begun()
         return self._steps[key]
 
     def _load_source(
@@ -173,7 +187,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         metadata: Mapping[str, Any],
     ) -> object:
         path = Path(metadata[SOURCE_PATH_KEY].value)
-        options = metadata[SOURCE_OPTIONS_KEY].value
+        options = metadata[SOURCE_OPTIONS_KEY].value if SOURCE_OPTIONS_KEY in metadata else {}
         version, frame = read_source(path, name=dataset_name(context.asset_key), **options)
         identity = metadata[SOURCE_IDENTITY_KEY].value if SOURCE_IDENTITY_KEY in metadata else {}
         step.inputs[name] = record_source(store, version, **identity)

@@ -183,3 +183,21 @@ def test_an_array_that_no_table_holds_is_refused(folder):
 
     result, _ = run(folder, [odd], raise_on_error=False)
     assert "An array of complex128 has no columns" in failure_of(result)
+
+
+def test_estimators_of_an_asset_keep_rows_and_name_what_they_were_fitted_on(folder):
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+
+    @dg.asset
+    def scaled(people: pd.DataFrame) -> pd.DataFrame:
+        scaler = preprocessing.StandardScaler().set_output(transform="pandas")
+        return scaler.fit(people[["age"]].head(30)).transform(people[["age"]].tail(10))
+
+    before = vars(preprocessing.StandardScaler)["fit"]
+    _, store = run(folder, [scaled])
+    assert vars(preprocessing.StandardScaler)["fit"] is before
+    version = version_of(store, "scaled")
+    assert version.fidelity == "exact"
+    assert has_rows(store, "scaled", range(30, 40))
+    contexts = trace_back(store, version.id, [0]).contexts
+    assert [(c.statistic, c.n_members) for c in contexts] == [("StandardScaler.fit", 30)]
