@@ -53,14 +53,19 @@ def source_file_assets(
             io_manager_key,
             {
                 SOURCE_OPTIONS_KEY: dict(options or {}),
-                SOURCE_IDENTITY_KEY: {
-                    "fingerprint": fingerprint,
-                    "key_columns": list(keys[name]) if name in keys else None,
-                },
+                SOURCE_IDENTITY_KEY: _given(
+                    fingerprint=fingerprint,
+                    key_columns=list(keys[name]) if name in keys else None,
+                ),
             },
         )
         for name, path in files.items()
     ]
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that somebody gave; a page shows no others."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _source_asset(
@@ -88,6 +93,6 @@ def _source_asset(
             description=f"Source file {path.name}",
             metadata={
                 SOURCE_PATH_KEY: dg.MetadataValue.path(path),
-                **{key: dg.MetadataValue.json(value) for key, value in settings.items()},
+                **{key: dg.MetadataValue.json(value) for key, value in settings.items() if value},
             },
         )(observe)
