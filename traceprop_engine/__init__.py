@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Removal,
         remove_rows,
     )
+    from traceprop_engine.estimators import EstimatorFollowing, fitted_statistic
     from traceprop_engine.explanation import (
         Counterfactual,
         Explanation,
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
         load_predictions,
         what_if_removed,
     )
-    from traceprop_engine.frames import TrackedPolars, TrackedTable, track_arrow, track_polars
+    from traceprop_engine.frames import (
+        TrackedPolars,
+        TrackedTable,
+        concat_arrow,
+        concat_polars,
+        track_arrow,
+        track_polars,
+    )
     from traceprop_engine.fuzz import LineageCheck, check_lineage
     from traceprop_engine.identity import fingerprint_source, match_versions, row_fingerprints
     from traceprop_engine.lineage import (
@@ -77,10 +85,11 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "estimators": "EstimatorFollowing fitted_statistic",
     "sql": "SqlResult trace_query",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
     " TrainingSteps follow from_torch track_dataset",
-    "frames": "TrackedPolars TrackedTable track_arrow track_polars",
+    "frames": "TrackedPolars TrackedTable concat_arrow concat_polars track_arrow track_polars",
     "identity": "fingerprint_source match_versions row_fingerprints",
     "fuzz": "LineageCheck check_lineage",
     "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
@@ -96,7 +105,13 @@ _NAMES = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-_EXTRA_OF = {"frames": "polars", "jax_arrays": "jax", "sql": "sql", "tensors": "torch"}
+_EXTRA_OF = {
+    "estimators": "sklearn",
+    "frames": "polars",
+    "jax_arrays": "jax",
+    "sql": "sql",
+    "tensors": "torch",
+}
 """The extra that a module needs which stands on another library."""
 
 __all__ = [
@@ -105,6 +120,7 @@ __all__ = [
     "CaptureSession",
     "CapturedLineage",
     "Counterfactual",
+    "EstimatorFollowing",
     "Explanation",
     "Followed",
     "FollowedLoader",
@@ -130,9 +146,12 @@ __all__ = [
     "TrainingSteps",
     "affected_by",
     "check_lineage",
+    "concat_arrow",
+    "concat_polars",
     "declares_rows",
     "explain",
     "fingerprint_source",
+    "fitted_statistic",
     "follow",
     "from_estimator",
     "from_torch",
