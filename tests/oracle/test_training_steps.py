@@ -25,7 +25,8 @@ from traceprop_engine.errors import StepGranularityError, UnknownRowsError  # no
 from traceprop_engine.lineage import CaptureSession  # noqa: E402
 from traceprop_engine.tensors import follow, from_torch, track_dataset  # noqa: E402
 
-pytestmark = pytest.mark.oracle
+# Workers are forked: JAX warns about that where another test has imported it before.
+pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
 
 N = 53
 

@@ -187,13 +187,12 @@ class Indexed(Dataset[Sample]):
     def __getitem__(self, index: Any) -> Sample:
         return Sample(index, self.__dict__["_wrapped"][index])
 
-
-class IndexedBatches(Indexed):
-    """An `Indexed` over a data set that gives a whole batch at once."""
-
-    def __getitems__(self, indices: list[Any]) -> Sample:
-        """Return what the data set gives for the indices, and these."""
-        return Sample(list(indices), self.__dict__["_wrapped"].__getitems__(indices))
+    def __getitems__(self, indices: Any) -> Sample:
+        """Return the items of a batch as a loader would fetch them, and where they come from."""
+        wrapped = self.__dict__["_wrapped"]
+        indices = list(indices)
+        fetch = getattr(wrapped, "__getitems__", None)
+        return Sample(indices, fetch(indices) if fetch else [wrapped[each] for each in indices])
 
 
 class IndexedStream(IterableDataset[Sample]):
@@ -211,9 +210,7 @@ def indexed(dataset: Any) -> Indexed | IndexedStream:
     """Return a data set whose items say where they come from."""
     if isinstance(dataset, TrackedStream):
         return IndexedStream(dataset.dataset)
-    plain = without_marks(dataset)
-    kind = IndexedBatches if getattr(plain, "__getitems__", None) else Indexed
-    return kind(plain)
+    return Indexed(without_marks(dataset))
 
 
 def _stream(dataset: Any, rows: Any, n_rows: int | None, notes: Notes, name: str) -> TrackedStream:

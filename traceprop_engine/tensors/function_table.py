@@ -7,8 +7,8 @@ from typing import Final
 
 import torch
 
+from traceprop_engine.tensors import indexing, products
 from traceprop_engine.tensors import moving as moved
-from traceprop_engine.tensors import products
 from traceprop_engine.tensors import row_wise as by_row
 from traceprop_engine.tensors.calls import Rule
 from traceprop_engine.tensors.moving import Moves
@@ -119,8 +119,8 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(["outer", "ger"], products.outer),
     "einsum": products.einsum,
     # Elements that move.
-    "getitem": moved.item,
-    "setitem": moved.item_put,
+    "getitem": indexing.item,
+    "setitem": indexing.item_put,
     **dict.fromkeys(["cat", "concat", "concatenate"], moved.concatenated),
     "hstack": moved.piled(1),
     **dict.fromkeys(["vstack", "row_stack"], moved.piled(0)),

@@ -22,7 +22,6 @@ from traceprop_engine.tensors.calls import (
     aligned,
     n_rows_of,
     tensors_in,
-    to_all,
 )
 from traceprop_engine.tensors.contributions import (
     Contribution,
@@ -57,15 +56,15 @@ def moving(moves: Moves) -> Rule:
 
     def rule(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
         parts: list[list[Contribution]] = [[] for _ in results]
-        for tensor, placed in _data(call, moves):
-            found = _moved_ids(call, moves, tensor)
+        for tensor, placed in moved_data(call, moves):
+            found = moved_ids(call, moves, tensor)
             if found is None or [f.shape for f in found] != [r.shape for r in results]:
                 return call.all_lost(results)
             for at, ids in enumerate(found):
-                how = _how(ids, n_rows_of(tensor))
+                how = how_of(ids, n_rows_of(tensor))
                 parts[at] += [] if how is None else of_one(placed, how)
         return [
-            _from_nothing(call, r) if not mine else call.made(mine, r)
+            from_nothing(call, r) if not mine else call.made(mine, r)
             for mine, r in zip(parts, results, strict=True)
         ]
 
@@ -182,40 +181,6 @@ def stacked_tensors(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome
     return moving(Moves())(call, results)
 
 
-def item(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
-    """Rows of ``x[index]``."""
-    (result,), (source, index) = results, call.args
-    placed = call.placed(source)
-    if placed is None:
-        return [_from_nothing(call, result)]
-    first = index[0] if isinstance(index, tuple) and index else index
-    rest = index[1:] if isinstance(index, tuple) else ()
-    plain = all(isinstance(each, (int, slice, type(Ellipsis))) for each in rest)
-    how = _picked(first, source) if plain and source.ndim else None
-    if how is None:
-        return moving(Moves(index=(1,)))(call, results)
-    if isinstance(how, int):
-        how = np.full(n_rows_of(result), how)
-    return [call.made(of_one(placed, how), result)]
-
-
-def _picked(first: Any, source: torch.Tensor) -> How | int | range | None:
-    """Return which rows an index of axis 0 picks, if it is one of the plain kinds."""
-    n = source.shape[0]
-    if isinstance(first, int) and not isinstance(first, bool):
-        return first % n
-    if isinstance(first, slice):
-        return range(n)[first]
-    if isinstance(first, (list, np.ndarray)):
-        first = torch.as_tensor(first)
-    if not isinstance(first, torch.Tensor) or first.ndim != 1 or first.dtype == torch.uint8:
-        return None
-    if first.dtype == torch.bool:
-        return first.nonzero()[:, 0].cpu().numpy()
-    chosen = first.cpu().numpy()
-    return np.where(chosen < 0, chosen + n, chosen) if (chosen < 0).any() else chosen
-
-
 def deciding(moves: Moves) -> Rule:
     """Return the rule of a function whose mask decides, element by element, what is taken."""
     otherwise = moving(moves)
@@ -226,11 +191,11 @@ def deciding(moves: Moves) -> Rule:
         if placed is None:
             return otherwise(call, results)
         parts = [aligned(mask, placed, result)]
-        for tensor, mine in _data(call, moves):
-            found = _moved_ids(call, moves, tensor)
+        for tensor, mine in moved_data(call, moves):
+            found = moved_ids(call, moves, tensor)
             if found is None:
                 return call.all_lost(results)
-            how = _how(found[0], n_rows_of(tensor))
+            how = how_of(found[0], n_rows_of(tensor))
             parts += [] if how is None else of_one(mine, how)
         return [call.made(parts, result)]
 
@@ -245,27 +210,6 @@ def chosen_between(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]
         return positions_found(call, results)
     choice = Moves(index=(0, "condition"), values=(1, 2, "input", "other", "self"))
     return deciding(choice)(call, results)
-
-
-def item_put(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
-    """Rows of a tensor after ``x[index] = value``: the old ones where it was not written to.
-
-    A mask that is tracked counts as a parent of the rows of ``x`` it runs along.
-    """
-    moves = Moves(index=(1,), values=(2,))
-    index = call.args[1]
-    masks = [each for each in tensors_in(index) if each.dtype == torch.bool and each.ndim]
-    if not any(call.placed(each) for each in masks):
-        return moving(moves)(call, results)
-    (result,) = results
-    if len(masks) > 1 or masks[0] is not index or len(masks[0]) != n_rows_of(result):
-        return call.all_lost(results, "x[mask] = value with a tracked mask among other indices")
-    parts = of_one(call.rows[id(index)])
-    for tensor, placed in _data(call, moves):
-        found = _moved_ids(call, moves, tensor)
-        how = None if found is None else _how(found[0], n_rows_of(tensor))
-        parts += [] if how is None else of_one(placed, how)
-    return [call.made(parts, result)]
 
 
 def positions_found(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
@@ -295,7 +239,7 @@ def ordered(position: int, *, values: bool = True, default: Any = -1) -> Rule:
             return call.all_lost(results)
         if source.ndim == 0 or axis % source.ndim:
             return [call.made(of_one(placed), result) for result in results]
-        how = _how(results[-1 if values else 0] + 1, source.shape[0])
+        how = how_of(results[-1 if values else 0] + 1, source.shape[0])
         if how is None:
             return call.all_lost(results)
         return [call.made(of_one(placed, how), result) for result in results]
@@ -318,22 +262,12 @@ def added_by_index(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]
     return [call.made(parts, result)]
 
 
-def transposing(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
-    """Rows of a tensor whose axes were put in another order."""
-    source, (result,) = call.args[0], results
-    placed = call.placed(source)
-    ids = None if placed is None else _moved_ids(call, Moves(), source)
-    if placed is None or ids is None:
-        return call.all_lost(results)
-    how = _how(ids[0], n_rows_of(source))
-    return [call.made([to_all(placed, result)] if how is None else of_one(placed, how), result)]
-
-
-def _from_nothing(call: Call, result: torch.Tensor) -> Outcome:
+def from_nothing(call: Call, result: torch.Tensor) -> Outcome:
+    """Return lost rows for a result into which no element of a tracked tensor came."""
     return call.lost(result, f"torch.{call.name}, which left no row of it")
 
 
-def _data(call: Call, moves: Moves) -> list[tuple[torch.Tensor, Placed]]:
+def moved_data(call: Call, moves: Moves) -> list[tuple[torch.Tensor, Placed]]:
     """Return the tracked tensors whose elements are moved."""
     data = [each for at, each in enumerate(call.args) if at not in moves.index]
     data += [each for name, each in call.kwargs.items() if name not in moves.index]
@@ -341,7 +275,7 @@ def _data(call: Call, moves: Moves) -> list[tuple[torch.Tensor, Placed]]:
     return [(tensor, placed) for tensor, placed in call.tracked() if id(tensor) in mine]
 
 
-def _moved_ids(call: Call, moves: Moves, source: torch.Tensor) -> list[torch.Tensor] | None:
+def moved_ids(call: Call, moves: Moves, source: torch.Tensor) -> list[torch.Tensor] | None:
     """Return where the rows of one operand went, counted from 1; 0 is what came from elsewhere."""
     n = n_rows_of(source)
     numbers = torch.arange(1, n + 1, device=source.device)
@@ -382,7 +316,7 @@ def _put(value: Any, given: dict[int, torch.Tensor], *, contiguous: bool) -> Any
     return value
 
 
-def _how(ids: torch.Tensor, n_in: int) -> How | None:
+def how_of(ids: torch.Tensor, n_in: int) -> How | None:
     """Read off how rows follow; ``None`` if nothing came from there."""
     n_out = n_rows_of(ids)
     if ids.ndim and all(
