@@ -1,5 +1,5 @@
 """SQL whose rows are followed: a DuckDB query that carries row numbers along."""
 
-from traceprop_engine.sql.trace import SqlResult, trace_query
+from traceprop_engine.sql.trace import THREADS, SqlResult, trace_query
 
-__all__ = ["SqlResult", "trace_query"]
+__all__ = ["THREADS", "SqlResult", "trace_query"]

@@ -43,9 +43,10 @@ def _registered(
     connection: duckdb.DuckDBPyConnection, at: int, name: str, table: SqlTable
 ) -> Input:
     numbered = f"{PREFIX}input_{at}"
-    _register(connection, name, name, table)
     _register(connection, name, numbered, _numbered(table))
-    columns = tuple(connection.table(f'"{numbered}"').columns[:-1])
+    columns = tuple(connection.table(numbered).columns[:-1])
+    plain = f"SELECT * EXCLUDE ({PREFIX}row) FROM {numbered}"
+    connection.execute(f'CREATE TEMP VIEW "{name.replace(chr(34), chr(34) * 2)}" AS {plain}')
     for column in columns:
         if column.lower().startswith(PREFIX):
             raise SqlTableError(f"The table {name!r} has a column {column!r}", "rename the column")

@@ -1,24 +1,53 @@
 """From hidden columns to row maps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.sql.traced import Grouped, Hidden, Input
+from traceprop_engine.lineage.row_map_cheapest import many
+from traceprop_engine.sql.lookup import Codes, grouping, rows_of
+from traceprop_engine.sql.traced import Grouped, Input, Parents
 
-Rows = NDArray[np.int32]
+
+def row_maps(columns: Sequence[tuple[int, pa.ChunkedArray]], n_ins: Mapping[int, int]) -> Parents:
+    """Return how the rows of a result follow from single rows of sources.
+
+    Args:
+        columns: The number of a source, and which of its rows each row was made of.
+        n_ins: How many rows each source has.
+    """
+    of_source: dict[int, list[Codes]] = {}
+    for source, column in columns:
+        of_source.setdefault(source, []).append(rows_of(column))
+    return tuple((source, _united(vectors, n_ins[source])) for source, vectors in of_source.items())
 
 
-def hidden_map(column: pa.ChunkedArray, hidden: Hidden, n_in: int) -> RowMap:
-    """Return how the rows of a result follow from the rows of a source."""
-    if hidden.is_list:
-        return _grouped_rows(column, n_in)
-    return RowMap.classify(_row_numbers(column), n_in)
+def _united(vectors: list[Codes], n_in: int) -> RowMap:
+    """Return the map of rows that were made of one row of each vector."""
+    one, *others = vectors
+    if len(others) == 1:
+        return _pair_map(one, others[0], n_in)
+    maps = [RowMap.classify(each, n_in) for each in vectors]
+    return reduce(RowMap.union, maps)
+
+
+def _pair_map(one: Codes, other: Codes, n_in: int) -> RowMap:
+    """Return the map of rows made of two rows of one source, as of a table joined to itself."""
+    pairs = np.empty((len(one), 2), dtype=np.int32)
+    np.minimum(one, other, out=pairs[:, 0])
+    np.maximum(one, other, out=pairs[:, 1])
+    is_parent = pairs >= 0
+    is_parent[:, 0] &= pairs[:, 0] != pairs[:, 1]
+    counts = is_parent.sum(axis=1)
+    if counts.max(initial=0) <= 1:
+        return RowMap.classify(pairs[:, 1], n_in)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return RowMap(many(offsets, pairs[is_parent], len(one), n_in))
 
 
 def input_maps(
@@ -51,30 +80,12 @@ def no_rows(n_rows: int, n_in: int) -> RowMap:
     return RowMap.groups(np.full(n_in, -1, dtype=np.int32), n_rows)
 
 
-def _row_numbers(column: pa.ChunkedArray) -> Rows:
-    if column.null_count:
-        column = pc.fill_null(column, -1)
-    return column.to_numpy()
-
-
-def _grouped_rows(column: pa.ChunkedArray, n_in: int) -> RowMap:
+def list_map(column: pa.ChunkedArray, n_in: int) -> RowMap:
     """Return the map of groups whose rows are listed; a row without a parent is not a row."""
     counts = (
         pc.fill_null(pc.call_function("list_value_length", [column]), 0).to_numpy().astype(np.int64)
     )
     pieces: list[Any] = [chunk.flatten() for chunk in column.chunks]
-    members = _row_numbers(pa.chunked_array(pieces, type=pa.int32()))
+    members = rows_of(pa.chunked_array(pieces, type=pa.int32()))
     groups = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return grouping(groups, members, len(counts), n_in)
-
-
-def grouping(groups: Rows, members: Rows, n_groups: int, n_in: int) -> RowMap:
-    """Return the map of groups from the group that each member went into; -1 is no member."""
-    if len(members) and members.min() < 0:
-        is_row = members >= 0
-        groups, members = groups[is_row], members[is_row]
-    codes = np.full(n_in, -1, dtype=np.int32)
-    codes[members] = groups
-    if np.count_nonzero(codes >= 0) == len(members):
-        return RowMap.groups(codes, n_groups)
-    return RowMap.from_pairs(groups, members, n_groups, n_in)

@@ -12,13 +12,14 @@ from typing import Any
 from traceprop_engine.errors import UnsupportedSqlError
 from traceprop_engine.sql.expressions import Expressions
 from traceprop_engine.sql.from_clause import FromClause
+from traceprop_engine.sql.groups import Groups
 from traceprop_engine.sql.movable import Movable, movable_items, touched, touched_in_select
 from traceprop_engine.sql.resolve import Resolved
 from traceprop_engine.sql.run import Run
 from traceprop_engine.sql.set_operations import SetOperations
 from traceprop_engine.sql.stability import Stability
 from traceprop_engine.sql.syntax import Tree, walk, walk_outside_subqueries
-from traceprop_engine.sql.traced import From, Hidden, Traced
+from traceprop_engine.sql.traced import From, Traced
 
 _CLAUSES = {
     "where_clause": "WHERE",
@@ -41,6 +42,8 @@ class Rewriter:
         self._expressions = Expressions(run)
         self._from = FromClause(run, self._expressions, self.settled)
         self._sets = SetOperations(run, self.settled)
+        self._stability = Stability(run.functions)
+        self._groups = Groups(run, self._stability)
         self._trace_ctes(resolved)
 
     def traced(self, node: Tree) -> Traced:
@@ -60,22 +63,24 @@ class Rewriter:
     def settled(self, node: Tree) -> Traced:
         """Return a traced query without lists: its groups are stored."""
         traced = self.traced(node)
-        if any(each.is_list for each in traced.hidden):
+        if traced.is_grouped:
             return self._run.stored(traced)
         return traced
 
     def _trace_ctes(self, resolved: Resolved) -> None:
         """Trace what the query names; what is read twice and may differ then is stored."""
-        stability = Stability(self._run.functions)
+        stability = self._stability
         counts = _references(resolved)
         for name, cte in resolved.ctes.items():
             if not counts.get(name):
                 continue
             self._run.ran("WITH")
             traced = self.settled(cte.node)
-            if stability.is_unstable(name, cte.node) and counts[name] > 1:
-                traced = self._run.stored(traced)
-                stability.stored(name)
+            if stability.is_unstable(traced.node):
+                if counts[name] > 1:
+                    traced = self._run.stored(traced)
+                else:
+                    stability.note(name)
             movable = self._run.renamed(traced, cte.value["aliases"])
             self._run.cte_values[name] = cte
             self._run.ctes[name] = replace(traced, movable=movable)
@@ -87,18 +92,16 @@ class Rewriter:
             return self._select(self._distinct_around(node))
         source = self._from.traced(node["from_table"])
         changed = self._clauses(node, source)
-        if is_distinct:
-            changed = self._grouped_by_all(changed)
         reads = source.reads | self._expressions.reads([node[key] for key in _AFTER_ROWS])
         reads |= self._expressions.reads([node["where_clause"], node["group_expressions"]])
         self._note_dependencies(node, reads)
+        traced = Traced(changed, (), reads)
         if is_grouped or is_distinct:
-            hidden, items = self._lists(source)
+            traced = self._groups.traced(traced, source, is_distinct=is_distinct)
         else:
-            hidden = source.hidden
-            items = [self._run.syntax.item(each.name, each.name) for each in hidden]
-        changed["select_list"] = [*changed["select_list"], *items]
-        traced = Traced(changed, hidden, reads)
+            items = [self._run.syntax.item(each.name, each.name) for each in source.hidden]
+            changed["select_list"] = [*changed["select_list"], *items]
+            traced = Traced(changed, source.hidden, reads)
         in_sight = self._expressions.in_sight(source)
         self._note_movable(node, in_sight, is_grouped=is_grouped)
         return replace(traced, movable=self._movable(node, traced, in_sight))
@@ -175,26 +178,11 @@ class Rewriter:
             if each["type"] != "ORDER_MODIFIER" and not _is_distinct(each):
                 self._run.depends(reads, _modifier_name(each))
 
-    def _lists(self, source: From) -> tuple[tuple[Hidden, ...], list[Tree]]:
-        hidden = tuple(
-            Hidden(self._run.fresh("rows"), each.source, is_list=True) for each in source.hidden
-        )
-        items = [
-            self._run.syntax.item(f"list({old.name})", new.name)
-            for old, new in zip(source.hidden, hidden, strict=True)
-        ]
-        return hidden, items
-
     def _is_grouped(self, node: Tree) -> bool:
         is_grouped = bool(node["group_sets"] or node["having"])
         if is_grouped or node["aggregate_handling"] == _BY_ALL:
             return True
         return self._aggregates([node[key] for key in _AFTER_ROWS])
-
-    def _grouped_by_all(self, node: Tree) -> Tree:
-        """Return SELECT DISTINCT as a grouping by all columns; no row makes no group."""
-        like = self._run.syntax.template("SELECT 1 GROUP BY ALL HAVING count(*) > 0")
-        return node | {key: like[key] for key in ("aggregate_handling", "having")}
 
     def _distinct_around(self, node: Tree) -> Tree:
         """Return DISTINCT of groups, windows or unnested lists as one around them.

@@ -9,12 +9,14 @@ import pyarrow as pa
 
 from traceprop_engine.errors import SqlQueryError, SqlTraceError, UnsupportedSqlError
 from traceprop_engine.lineage.captured import Op
+from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.sql.functions import Functions
-from traceprop_engine.sql.maps import hidden_map
+from traceprop_engine.sql.lookup import group_codes, group_map, one_group
+from traceprop_engine.sql.maps import list_map, row_maps
 from traceprop_engine.sql.movable import ANY, Movable, all_inputs, renamed
 from traceprop_engine.sql.resolve import Cte
 from traceprop_engine.sql.syntax import PREFIX, Syntax, Tree, walk
-from traceprop_engine.sql.traced import Grouped, Hidden, Input, Traced
+from traceprop_engine.sql.traced import Grouped, Hidden, Input, Keyed, Parents, Traced
 
 Found = TypeVar("Found")
 
@@ -48,6 +50,7 @@ class Run:
     contexts: dict[tuple[str, str], None] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     _clauses: list[str] = field(default_factory=list)
+    _bound: dict[int, tuple[Tree, duckdb.DuckDBPyRelation]] = field(default_factory=dict)
     _count: int = 0
 
     def fresh(self, kind: str) -> str:
@@ -89,8 +92,8 @@ class Run:
         """
         return list(self._relation(node).columns)
 
-    def result(self, traced: Traced, types: list[str]) -> pa.Table:
-        """Run a query whose columns of the user have these types.
+    def result(self, traced: Traced, types: list[str]) -> tuple[pa.Table, Parents]:
+        """Run a query whose columns of the user have these types; return its rows' parents too.
 
         Raises:
             SqlQueryError: It fails while it runs.
@@ -103,8 +106,12 @@ class Run:
         if found[: len(found) - n_hidden] != types:
             raise SqlTraceError(f"its columns are {found}, not {types}")
         table = self._run(relation.to_arrow_table)
+        n_user = len(types)
+        parents = self._parents(traced, table.select(range(n_user, table.num_columns)))
+        if parents is None and traced.keyed is not None:
+            return self.result(traced.keyed.with_lists, types)
         self._note_statement(traced.reads, table.num_rows)
-        return table
+        return table.select(range(n_user)), parents or ()
 
     def user_columns(self, traced: Traced) -> list[str]:
         """Return the columns of a traced query without the hidden ones.
@@ -137,9 +144,12 @@ class Run:
         columns = self.user_columns(traced)
         number = self.fresh("row")
         table = self._create(traced, [f"c{at}" for at in range(len(columns))], number)
-        hidden = tuple(each for each in traced.hidden if not each.is_list)
-        if len(hidden) < len(traced.hidden):
-            hidden += (self._grouped(table, traced, number),)
+        hidden = traced.hidden
+        if traced.is_grouped:
+            found = self._grouped(table, traced, number)
+            if found is None and traced.keyed is not None:
+                return self.stored(traced.keyed.with_lists)
+            hidden = (found,) if found is not None else ()
         node = self.syntax.template(f"SELECT 1 FROM {table}")
         node["select_list"] = [
             *(self.syntax.item(f"c{at}", name) for at, name in enumerate(columns)),
@@ -158,18 +168,53 @@ class Run:
         self._run(lambda: self.connection.execute(text).fetchall())
         return table
 
-    def _grouped(self, table: str, traced: Traced, number: str) -> Hidden:
+    def _grouped(self, table: str, traced: Traced, number: str) -> Hidden | None:
         """Keep how stored rows follow from others; return the column of their numbers."""
-        lists = [each for each in traced.hidden if each.is_list]
-        names = ", ".join(each.name for each in lists)
+        names = ", ".join(traced.hidden_names())
         found = self._fetched(f"SELECT {names} FROM {table} ORDER BY {number}")
+        parents = self._parents(traced, found)
+        if parents is None:
+            return None
         self._note_statement(traced.reads, found.num_rows)
-        parents = tuple(
-            (each.source, hidden_map(found.column(at), each, self.n_rows_of(each.source)))
-            for at, each in enumerate(lists)
-        )
         self.groups.append(Grouped(found.num_rows, parents))
         return Hidden(number, len(self.inputs) + len(self.groups) - 1)
+
+    def _parents(self, traced: Traced, hidden: pa.Table) -> Parents | None:
+        """Return how rows follow from others, from their hidden columns.
+
+        Returns:
+            ``None`` if the key of groups does not tell them apart.
+        """
+        if traced.keyed is not None:
+            return self._parents_by_key(traced.keyed, hidden)
+        columns = [(each.source, hidden.column(at)) for at, each in enumerate(traced.hidden)]
+        n_ins = {source: self.n_rows_of(source) for source, _ in columns}
+        if traced.is_grouped:
+            return tuple((source, list_map(each, n_ins[source])) for source, each in columns)
+        return row_maps(columns, n_ins)
+
+    def _parents_by_key(self, keyed: Keyed, hidden: pa.Table) -> Parents | None:
+        counts = hidden.column(1).to_numpy()
+        if keyed.is_every_row:
+            (source,) = keyed.sources
+            whole = one_group(self.n_rows_of(source), counts)
+            return None if whole is None else ((source, RowMap.groups(whole, len(counts))),)
+        rows = self._run(self._relation(keyed.rows).to_arrow_table)
+        if keyed.has_key:
+            codes = group_codes(rows.column(0), hidden.column(0), counts)
+        else:
+            codes = one_group(rows.num_rows, counts)
+        if codes is None:
+            return None
+        n_groups = hidden.num_rows
+        return tuple(
+            (source, group_map(codes, rows.column(at + 1), n_groups, self.n_rows_of(source)))
+            for at, source in enumerate(keyed.sources)
+        )
+
+    def types(self, node: Tree) -> list[str]:
+        """Return the types of the columns of a query; it does not run."""
+        return [str(each) for each in self._relation(node).types]
 
     def _collect(self, node: Tree, needed: dict[str, Traced]) -> None:
         for each in walk(node):
@@ -179,8 +224,13 @@ class Run:
                 needed[name] = self.ctes[name]
 
     def _relation(self, node: Tree) -> duckdb.DuckDBPyRelation:
-        text = self.text(node)
-        return self._run(lambda: self.connection.sql(text))
+        """Return a query as DuckDB has bound it; it has not run. A query is bound once."""
+        known = self._bound.get(id(node))
+        if known is None:
+            text = self.text(node)
+            known = (node, self._run(lambda: self.connection.sql(text)))
+            self._bound[id(node)] = known
+        return known[1]
 
     def _fetched(self, text: str) -> pa.Table:
         return self._run(lambda: self.connection.sql(text).to_arrow_table())

@@ -125,9 +125,7 @@ class SetOperations:
         kept = children[:1] if kind == "EXCEPT" else children
         sources = {hidden.source for each in kept for hidden in each.hidden}
         members = [each for each in stacked.hidden if each.source in sources]
-        hidden = tuple(
-            Hidden(self._run.fresh("rows"), each.source, is_list=True) for each in members
-        )
+        hidden = tuple(Hidden(self._run.fresh("rows"), each.source, "rows") for each in members)
         condition = "" if kind != "EXCEPT" else f" FILTER ({sides} = 0)"
         items = [
             self._run.syntax.item(f"list({old.name}){condition}", new.name)

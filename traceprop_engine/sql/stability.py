@@ -1,5 +1,7 @@
 """Whether a query may give other rows when it runs a second time."""
 
+from typing import Any
+
 from traceprop_engine.sql.functions import Functions
 from traceprop_engine.sql.syntax import Tree, walk
 
@@ -14,16 +16,13 @@ class Stability:
         self._functions = functions
         self._unstable: set[str] = set()
 
-    def is_unstable(self, name: str, node: Tree) -> bool:
-        """Say whether a common table expression may differ when it is read twice."""
-        found = any(self._differs(each) for each in walk(node))
-        if found:
-            self._unstable.add(name)
-        return found
+    def is_unstable(self, *parts: Any) -> bool:
+        """Say whether parts of a query may differ when they are read twice."""
+        return any(self._differs(each) for part in parts for each in walk(part))
 
-    def stored(self, name: str) -> None:
-        """Take note that an expression was stored, and will not differ any more."""
-        self._unstable.discard(name)
+    def note(self, name: str) -> None:
+        """Take note that a common table expression may differ when it is read twice."""
+        self._unstable.add(name)
 
     def _differs(self, node: Tree) -> bool:
         if node.get("class") == "WINDOW" or node.get("sample"):

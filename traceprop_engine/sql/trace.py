@@ -12,12 +12,12 @@ from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.sql.functions import Functions, functions_of, require_no_macros
 from traceprop_engine.sql.inputs import SqlTable, registered
-from traceprop_engine.sql.maps import hidden_map, input_maps, no_rows
+from traceprop_engine.sql.maps import input_maps, no_rows
 from traceprop_engine.sql.resolve import resolved
 from traceprop_engine.sql.rewrite import Rewriter
 from traceprop_engine.sql.run import Run
 from traceprop_engine.sql.syntax import PREFIX, Syntax, Tree, walk
-from traceprop_engine.sql.traced import Traced
+from traceprop_engine.sql.traced import Parents
 
 THREADS = 1
 """Threads of a connection that `trace_query` opens: with one, equal queries give equal results."""
@@ -85,8 +85,8 @@ def trace_query(
         plain = _bound(own, query)
         run = Run(own, syntax, functions, inputs)
         traced = Rewriter(run, tree).traced(tree.node)
-        table = run.result(traced, plain.types)
-    return _result(run, traced, table, plain.columns)
+        table, parents = run.result(traced, plain.types)
+    return _result(run, table.rename_columns(plain.columns), parents)
 
 
 @contextmanager
@@ -137,15 +137,9 @@ def _bound(connection: duckdb.DuckDBPyConnection, query: str) -> _Plain:
     return _Plain(list(relation.columns), [str(each) for each in relation.types])
 
 
-def _result(run: Run, traced: Traced, table: pa.Table, columns: list[str]) -> SqlResult:
-    n_user = len(columns)
-    found = [
-        (each.source, hidden_map(table.column(n_user + at), each, run.n_rows_of(each.source)))
-        for at, each in enumerate(traced.hidden)
-    ]
-    direct = input_maps(found, run.inputs, run.groups)
-    plain = pa.Table.from_arrays(table.columns[:n_user], names=columns)
-    return SqlResult(plain, _lineage(run, direct, table.num_rows))
+def _result(run: Run, table: pa.Table, parents: Parents) -> SqlResult:
+    direct = input_maps(parents, run.inputs, run.groups)
+    return SqlResult(table, _lineage(run, direct, table.num_rows))
 
 
 def _lineage(run: Run, direct: dict[str, RowMap], n_rows: int) -> CapturedLineage:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.sql.movable import Movable
@@ -15,12 +16,32 @@ class Hidden:
     Attributes:
         name: The column.
         source: The number of the source: an input, or the stored rows of a grouping.
-        is_list: Whether it holds all rows of a group instead of one.
+        kind: What it holds: a row; the list of all rows of a group; or, of a group, the key and
+            the count by which its rows are found.
     """
 
     name: str
     source: int
-    is_list: bool = False
+    kind: Literal["row", "rows", "key", "count"] = "row"
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """How the rows of groups are found by a key.
+
+    Attributes:
+        rows: A query of the key of each row, and of the hidden columns before the grouping.
+        sources: The source of each of those columns.
+        with_lists: The same grouping with lists of rows, should the key not tell groups apart.
+        has_key: Whether there may be more groups than one.
+        is_every_row: Whether every row of its one source is in the one group.
+    """
+
+    rows: Tree
+    sources: tuple[int, ...]
+    with_lists: "Traced"
+    has_key: bool
+    is_every_row: bool
 
 
 @dataclass(frozen=True)
@@ -32,12 +53,19 @@ class Traced:
         hidden: Its hidden columns, in order.
         reads: Names of the inputs that it reads, in whatever way.
         movable: Columns whose values move when a row goes that is not a parent of theirs.
+        keyed: How the rows of its groups are found, if not by lists.
     """
 
     node: Tree
     hidden: tuple[Hidden, ...]
     reads: frozenset[str]
     movable: Movable = field(default_factory=dict)
+    keyed: Keyed | None = None
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the hidden columns are of groups, not of single rows."""
+        return any(each.kind != "row" for each in self.hidden)
 
     def hidden_names(self) -> list[str]:
         """Return the names of the hidden columns."""
@@ -96,4 +124,8 @@ class Grouped:
     """
 
     n_rows: int
-    parents: tuple[tuple[int, RowMap], ...]
+    parents: "Parents"
+
+
+Parents = tuple[tuple[int, RowMap], ...]
+"""For each source that rows come from, its number and the map of the rows to it."""

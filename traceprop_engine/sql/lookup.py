@@ -1,0 +1,169 @@
+"""Which group each row went into, from the keys of rows and of groups."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from traceprop_engine.lineage.row_map import RowMap
+
+Ints = NDArray[np.integer[Any]]
+Codes = NDArray[np.int32]
+
+_PLACES_PER_KEY = 4
+_SMALL_BITS = 20
+# Odd, so that no two keys become one; its powers, which wrap around, are odd too.
+_ODD = 0x9E3779B97F4A7C15
+_WORD = (1 << 64) - 1
+
+
+def group_codes(rows: pa.ChunkedArray, groups: pa.ChunkedArray, counts: Ints) -> Codes | None:
+    """Return the group of each row, -1 for a row of none of these groups.
+
+    Rows and groups have one integer as their key: the value that is grouped by, or a hash of all
+    such values. A row has the key of its own group; that no row of another group has it too is
+    certain once each group is found as often as it has rows.
+
+    Args:
+        rows: The key of each row.
+        groups: The key of each group.
+        counts: How many rows each group has.
+
+    Returns:
+        ``None`` if a group has other rows than those that have its key.
+    """
+    of_rows, of_groups = _filled(rows, groups)
+    codes = _codes(of_rows, of_groups, are_all=int(counts.sum()) == len(of_rows))
+    has_others = len(codes) > 0 and codes.min() < 0
+    found = np.bincount(codes[codes >= 0] if has_others else codes, minlength=len(counts))
+    return codes if np.array_equal(found, counts) else None
+
+
+def one_group(n_rows: int, counts: Ints) -> Codes | None:
+    """Return the group of each row where there is one group, or none that stayed.
+
+    Returns:
+        ``None`` if the group has another number of rows.
+    """
+    if any(int(each) != n_rows for each in counts):
+        return None
+    return np.full(n_rows, 0 if len(counts) else -1, dtype=np.int32)
+
+
+def group_map(codes: Codes, members: pa.ChunkedArray, n_groups: int, n_in: int) -> RowMap:
+    """Return the map of groups to a source from the group and the source row of each row."""
+    rows = rows_of(members)
+    if len(rows) == n_in and _counts_up(rows):
+        return RowMap.groups(codes, n_groups)
+    return grouping(codes, rows, n_groups, n_in)
+
+
+def grouping(groups: Codes, members: Codes, n_groups: int, n_in: int) -> RowMap:
+    """Return the map of groups from the group that each member went into; -1 is none."""
+    is_row = (members >= 0) & (groups >= 0)
+    if not is_row.all():
+        groups, members = groups[is_row], members[is_row]
+    codes = np.full(n_in, -1, dtype=np.int32)
+    codes[members] = groups
+    if np.count_nonzero(codes >= 0) == len(members):
+        return RowMap.groups(codes, n_groups)
+    return RowMap.from_pairs(groups, members, n_groups, n_in)
+
+
+def rows_of(column: pa.ChunkedArray) -> Codes:
+    """Return row numbers as an array, -1 for no row."""
+    return (pc.fill_null(column, -1) if column.null_count else column).to_numpy()
+
+
+def _filled(rows: pa.ChunkedArray, groups: pa.ChunkedArray) -> tuple[Ints, Ints]:
+    """Return keys as arrays, with a number that is no key where there is none."""
+    if not (rows.null_count or groups.null_count):
+        return rows.to_numpy(), groups.to_numpy()
+    both = [each.cast(pa.int64()) for each in (rows, groups)]
+    last = pc.call_function("min_max", [both[1]])["max"].as_py() or 0
+    # A number that is taken gives one group the rows of two: their counts will not agree.
+    filler = last + 1 if last < np.iinfo(np.int64).max else 0
+    filled = [pc.fill_null(each, filler) for each in both]
+    return filled[0].to_numpy(), filled[1].to_numpy()
+
+
+def _codes(rows: Ints, groups: Ints, *, are_all: bool) -> Codes:
+    if not (len(rows) and len(groups)):
+        return np.full(len(rows), -1, dtype=np.int32)
+    low, high = int(groups.min()), int(groups.max())
+    if high - low < _PLACES_PER_KEY * (len(rows) + len(groups)):
+        return _by_value(_wide(rows), _wide(groups), low, high)
+    return _by_hash(_unsigned(rows), _unsigned(groups), are_all=are_all)
+
+
+def _wide(keys: Ints) -> Ints:
+    return keys.astype(np.int64, copy=False)
+
+
+def _unsigned(keys: Ints) -> NDArray[np.uint64]:
+    return keys.astype(np.uint64, copy=False)
+
+
+def _by_value(rows: Ints, groups: Ints, low: int, high: int) -> Codes:
+    """Look keys of a short range up in a table with a place for each."""
+    table = np.full(high - low + 2, -1, dtype=np.int32)
+    table[groups - low] = np.arange(len(groups), dtype=np.int32)
+    at = rows - low
+    # Seen as unsigned, what is below the range is above it: one comparison for both ends.
+    outside = at.view(np.uint64) > high - low
+    if outside.any():
+        at[outside] = high - low + 1
+    return table.take(at)
+
+
+def _by_hash(rows: NDArray[np.uint64], groups: NDArray[np.uint64], *, are_all: bool) -> Codes:
+    """Look keys up in a table with a place for each of their first bits.
+
+    Of groups that share a place one has it; the others are placed in the next round, by other bits.
+
+    Args:
+        rows: The key of each row.
+        groups: The key of each group.
+        are_all: Whether every row is of one of the groups, unless keys are shared.
+    """
+    nobody = len(groups)
+    keys = np.append(groups, np.uint64(0))
+    shift = np.uint64(64 - _bits_for(len(groups)))
+    factor = _ODD
+    codes = np.full(len(rows), nobody, dtype=np.int32)
+    left, waiting = np.arange(nobody, dtype=np.int32), None
+    while len(left):
+        table = np.full(1 << (64 - int(shift)), nobody, dtype=np.int32)
+        places = _places(groups[left], factor, shift)
+        table[places] = left
+        unplaced = table[places] != left
+        these = rows if waiting is None else rows[waiting]
+        found = table.take(_places(these, factor, shift))
+        if waiting is None and are_all and not unplaced.any():
+            return found
+        is_right = keys.take(found) == these
+        at = np.arange(len(rows)) if waiting is None else waiting
+        codes[at[is_right]] = found[is_right]
+        waiting, left, factor = at[~is_right], left[unplaced], factor * _ODD & _WORD
+    codes[codes == nobody] = -1
+    return codes
+
+
+def _bits_for(n_groups: int) -> int:
+    """Return for how many bits a table has places enough: for few groups, one for each."""
+    few = 2 * n_groups.bit_length() + 1
+    return few if few <= _SMALL_BITS else min(max(n_groups.bit_length() + 2, _SMALL_BITS), 24)
+
+
+def _places(keys: NDArray[np.uint64], factor: int, shift: np.uint64) -> NDArray[np.int64]:
+    places = keys * np.uint64(factor)
+    places >>= shift
+    return places.view(np.int64)
+
+
+def _counts_up(rows: Codes) -> bool:
+    return len(rows) == 0 or bool(
+        rows[0] == 0 and rows[-1] == len(rows) - 1 and (rows[1:] - rows[:-1] == 1).all()
+    )
