@@ -25,6 +25,7 @@ _OWN = {
     "trace": "traceprop_engine.cli.trace_command:trace",
     "affected": "traceprop_engine.cli.affected_command:affected",
     "diff": "traceprop_engine.cli.diff_command:diff",
+    "export": "traceprop_engine.cli.export_command:export",
     "serve": "traceprop_engine.cli.serve_command:serve",
     "store": "traceprop_engine.cli.store_commands:store",
     "doctor": "traceprop_engine.cli.doctor_command:doctor",

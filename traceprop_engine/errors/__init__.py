@@ -4,9 +4,17 @@ Each error takes its culprits as data and writes its own one-line message: what 
 object, and what the reader can do about it.
 """
 
+from traceprop_engine.errors.arrays import ArrayInputError, GranularityError
 from traceprop_engine.errors.arrays_kept import ArrayNotKeptError
 from traceprop_engine.errors.base import ExtraMissingError, TracepropError
 from traceprop_engine.errors.declarations import DeclarationError
+from traceprop_engine.errors.exports import (
+    EmptyExportError,
+    ExportExistsError,
+    ExportRefusedError,
+    ExportTimeError,
+    ExportWriteError,
+)
 from traceprop_engine.errors.fuzz import LineageFuzzError
 from traceprop_engine.errors.identity import (
     FingerprintsUnavailableError,
@@ -43,6 +51,15 @@ from traceprop_engine.errors.models import (
     UnknownClassError,
     UnknownColumnError,
     UnsupportedEstimatorError,
+)
+from traceprop_engine.errors.provenance import (
+    HeaderlessFileError,
+    LineageFileError,
+    LineageNotSavedError,
+    NotNumericError,
+    SourceIdTakenError,
+    UntrackedValueError,
+    ViewRowError,
 )
 from traceprop_engine.errors.questions import (
     CommandLoadError,
@@ -106,6 +123,7 @@ from traceprop_engine.errors.tensors import (
 )
 
 __all__ = [
+    "ArrayInputError",
     "ArrayNotKeptError",
     "BlockNotFoundError",
     "CaptureError",
@@ -113,17 +131,26 @@ __all__ = [
     "CorruptSourceError",
     "DatasetNotFoundError",
     "DeclarationError",
+    "EmptyExportError",
     "EmptySourceError",
     "EmptyTableError",
+    "ExportExistsError",
+    "ExportRefusedError",
+    "ExportTimeError",
+    "ExportWriteError",
     "ExtraMissingError",
     "FeatureListError",
     "FingerprintsUnavailableError",
+    "GranularityError",
+    "HeaderlessFileError",
     "InfluenceTargetError",
     "JsonLineError",
     "KeyColumnsError",
     "LabelClassesError",
     "LineageContradictionError",
+    "LineageFileError",
     "LineageFuzzError",
+    "LineageNotSavedError",
     "ModelSizeError",
     "NoMatchingRowError",
     "NoPredictionsError",
@@ -131,6 +158,7 @@ __all__ = [
     "NoRowsKeptError",
     "NonFiniteColumnError",
     "NonNumericFeatureError",
+    "NotNumericError",
     "NotRowWiseError",
     "NotTextError",
     "NumberSizeError",
@@ -152,6 +180,7 @@ __all__ = [
     "SourceChangedError",
     "SourceColumnsError",
     "SourceError",
+    "SourceIdTakenError",
     "SourceLineError",
     "SourceNotFoundError",
     "SourceOptionError",
@@ -191,4 +220,6 @@ __all__ = [
     "UnsupportedEstimatorError",
     "UnsupportedSqlError",
     "UnterminatedQuoteError",
+    "UntrackedValueError",
+    "ViewRowError",
 ]
