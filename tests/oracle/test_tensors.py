@@ -210,6 +210,9 @@ STATISTICS = {
     "plain on the left": lambda x: OTHER.T @ x,
     "loss": lambda x: F.mse_loss(x, OTHER),
     "quantile": lambda x: x * x.quantile(0.5, dim=0) + 0 * x.sum(),
+    "distances to all": lambda x: torch.cdist(x, x),
+    "weights of its own": lambda x: F.linear(x, x),
+    "squared by einsum": lambda x: torch.einsum("ij,kj->ik", x, x),
     "distances": lambda x: torch.cdist(x, x.flip(0)),
     "variance of part": lambda x: x * x[:3].var(0),
     "one row to all": lambda x: x - x[3],
@@ -480,6 +483,14 @@ def test_a_tensor_goes_on_as_a_plain_one_when_its_session_is_closed():
         x = from_torch(values(), "data", session=closed)
     assert torch.equal(torch.as_tensor(x * 2), values() * 2)
     assert x.__traceprop_placed__() is None
+
+
+def test_what_has_no_rows_of_memory_is_refused_or_plain(session):
+    x = from_torch(values(), "data", session=session)
+    assert type(x.to_sparse()) is torch.Tensor
+    for given in (values().to_sparse(), torch.tensor(1.0)):
+        with pytest.raises(CaptureError, match=r"not followed|no rows"):
+            from_torch(given, "more", session=session)
 
 
 def test_a_marked_frame_hands_its_rows_over(session):

@@ -1,6 +1,6 @@
 """Rules for functions that make row ``i`` of the result from row ``i`` of their operands."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,15 @@ import torch
 
 from traceprop_engine.lineage.marks import Placed
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.tensors.calls import Call, Outcome, Rule, aligned, n_rows_of, to_all
+from traceprop_engine.tensors.calls import (
+    Call,
+    Outcome,
+    Rule,
+    aligned,
+    n_rows_of,
+    tensors_in,
+    to_all,
+)
 from traceprop_engine.tensors.contributions import Contribution, single_row
 
 
@@ -67,28 +75,29 @@ def batched(min_axes: int, *, of: Sequence[int] = (0,)) -> Rule:
         operands = [call.args[at] for at in of if at < len(call.args)]
         if any(each.ndim < min_axes for each in operands if call.placed(each) is not None):
             return call.all_lost(results, f"torch.{call.name} of a tensor without a batch axis")
-        return [call.made(_with_context(call, operands, result), result) for result in results]
+        return [call.made(_with_context(call, of, result), result) for result in results]
 
     return rule
 
 
-def _with_context(
-    call: Call, operands: Collection[Any], result: torch.Tensor
-) -> list[Contribution]:
-    mine = {id(each) for each in operands}
-    return [
-        aligned(tensor, placed, result) if id(tensor) in mine else to_all(placed, result)
-        for tensor, placed in call.tracked()
-    ]
+def _with_context(call: Call, of: Sequence[int], result: torch.Tensor) -> list[Contribution]:
+    """Return what operands give by their places: a tensor may stand in two of them."""
+    parts: list[Contribution] = []
+    for at, value in enumerate([*call.args, *call.kwargs.values()]):
+        for tensor in tensors_in(value):
+            placed = call.placed(tensor)
+            if placed is not None:
+                by_row = at in of and at < len(call.args)
+                parts.append(aligned(tensor, placed, result) if by_row else to_all(placed, result))
+    return parts
 
 
 def batch_norm(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
     """Rows of a normalisation by statistics of the batch, when it is training."""
     training = call.argument(5, "training", default=False)
-    source, outcomes = call.first, list[Outcome]()
+    placed, outcomes = call.placed(call.first), list[Outcome]()
     for result in results:
-        parts = _with_context(call, [source], result)
-        placed = call.placed(source)
+        parts = _with_context(call, (0,), result)
         if training and placed is not None:
             parts.append(Contribution(placed, "statistic"))
         outcomes.append(call.made(parts, result))

@@ -98,7 +98,7 @@ def from_torch(
         session: The capture session that the rows belong to; the graph of the process without one.
 
     Raises:
-        CaptureError: There is another input of that name, or the tensor has no rows.
+        CaptureError: There is another input of that name, or the tensor has no rows or is sparse.
 
     Example:
         >>> with CaptureSession() as session:
@@ -109,6 +109,8 @@ def from_torch(
     plain = as_plain_tensor(data)
     if not plain.ndim:
         raise CaptureError("A tensor without axes has no rows", "give it one with `reshape(1)`")
+    if not _is_dense(plain):
+        raise CaptureError("Sparse and nested tensors are not followed", "track a dense one")
     placed = placed_of(data)
     if placed is None or not placed[0].node.notes.is_open:
         notes = default_graph() if session is None else session.notes
@@ -271,7 +273,7 @@ def _ruled(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
     rule = RULES.get(call.name)
     if not call.rows:
         return [None] * len(results)
-    if rule is None or any(each.is_sparse or each.is_nested for each in results):
+    if rule is None or not all(map(_is_dense, results)):
         return call.all_lost(results)
     return rule(call, results)
 
@@ -279,22 +281,26 @@ def _ruled(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
 def _replacements(
     call: Call, results: Sequence[torch.Tensor], operands: dict[int, torch.Tensor]
 ) -> dict[int, torch.Tensor]:
-    """Return the tracked form of each result that is not an operand itself."""
-    if all(id(each) in operands for each in results):
+    """Return the tracked form of each result that is not an operand itself.
+
+    Sparse and nested tensors have none, and stay plain.
+    """
+    if all(id(each) in operands or not _is_dense(each) for each in results):
         return {}
     memories = {
         _memory_id(each): each.traceprop_memory
         for each in operands.values()
-        if isinstance(each, TrackedTensor) and not each.is_sparse
+        if isinstance(each, TrackedTensor)
     }
-    outcomes = _ruled(call, results)
     return {
-        id(each): _wrapped(
-            each, outcome, None if each.is_sparse else memories.get(_memory_id(each))
-        )
-        for each, outcome in zip(results, outcomes, strict=True)
-        if id(each) not in operands and outcome is not None
+        id(each): _wrapped(each, outcome, memories.get(_memory_id(each)))
+        for each, outcome in zip(results, _ruled(call, results), strict=True)
+        if id(each) not in operands and outcome is not None and _is_dense(each)
     }
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_nested
 
 
 def _tracked(result: Any, replacements: dict[int, torch.Tensor]) -> Any:
