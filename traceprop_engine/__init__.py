@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         load_predictions,
         what_if_removed,
     )
+    from traceprop_engine.exports import export_lineage
     from traceprop_engine.frames import (
         TrackedPolars,
         TrackedTable,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
     from traceprop_engine.fuzz import LineageCheck, check_lineage
     from traceprop_engine.identity import fingerprint_source, match_versions, row_fingerprints
+    from traceprop_engine.jax_arrays import TrackedJax, from_jax, tracked_jit, tracked_vmap
     from traceprop_engine.lineage import (
         CapturedLineage,
         CaptureSession,
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "exports": "export_lineage",
     "estimators": "EstimatorFollowing fitted_statistic",
     "sql": "SqlResult trace_query",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
@@ -108,7 +111,7 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 _EXTRA_OF = {
     "estimators": "sklearn",
     "frames": "polars",
-    "jax_arrays": "jax",
+    "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
     "sql": "sql",
     "tensors": "torch",
 }
@@ -137,6 +140,7 @@ __all__ = [
     "Trace",
     "TracepropError",
     "TrackedDataset",
+    "TrackedJax",
     "TrackedPolars",
     "TrackedStream",
     "TrackedTable",
@@ -150,10 +154,12 @@ __all__ = [
     "concat_polars",
     "declares_rows",
     "explain",
+    "export_lineage",
     "fingerprint_source",
     "fitted_statistic",
     "follow",
     "from_estimator",
+    "from_jax",
     "from_torch",
     "load_fingerprints",
     "load_predictions",
@@ -175,6 +181,8 @@ __all__ = [
     "track_arrow",
     "track_dataset",
     "track_polars",
+    "tracked_jit",
+    "tracked_vmap",
     "train_linear",
     "train_logistic",
     "train_softmax",
