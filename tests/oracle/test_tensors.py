@@ -13,6 +13,7 @@ F = torch.nn.functional
 
 from traceprop_engine.errors import CaptureError  # noqa: E402 (after the skip)
 from traceprop_engine.lineage import CaptureSession  # noqa: E402
+from traceprop_engine.lineage.granularity import granularity  # noqa: E402
 from traceprop_engine.tensors import TrackedTensor, from_torch  # noqa: E402
 
 pytestmark = pytest.mark.oracle
@@ -517,6 +518,22 @@ def test_facts_and_fresh_tensors_are_those_of_torch(session):
     assert x.grad is None
     assert "TrackedTensor" in repr(x)
     assert not session.notes.found
+
+
+def test_a_coarser_granularity_keeps_operations_or_nothing_and_never_changes_a_value(session):
+    x = from_torch(values(), "data", session=session)
+    with granularity("OP"):
+        coarse = x.flip(0) * 2
+    with granularity("OFF"):
+        plain = x.flip(0) * 2
+        x.add_(1)
+    lineage = session.lineage(coarse)
+    assert lineage.fidelity == "unknown"
+    assert "granularity OP" in lineage.reason
+    assert [op.name for op in lineage.ops] == ["torch.flip", "torch.mul"]
+    assert type(plain) is torch.Tensor
+    assert torch.equal(plain, torch.as_tensor(coarse))
+    assert session.lineage(x).fidelity == "unknown"  # what was written meanwhile was not seen
 
 
 def test_operations_are_listed_once_in_a_loop(session):

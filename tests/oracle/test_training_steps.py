@@ -21,8 +21,13 @@ from torch.utils.data import (  # noqa: E402 (after the skip)
     random_split,
 )
 
-from traceprop_engine.errors import StepGranularityError, UnknownRowsError  # noqa: E402
+from traceprop_engine.errors import (  # noqa: E402
+    GranularityError,
+    StepGranularityError,
+    UnknownRowsError,
+)
 from traceprop_engine.lineage import CaptureSession  # noqa: E402
+from traceprop_engine.lineage.granularity import granularity  # noqa: E402
 from traceprop_engine.tensors import follow, from_torch, track_dataset  # noqa: E402
 
 # Workers are forked: JAX warns about that where another test has imported it before.
@@ -348,6 +353,15 @@ def test_off_leaves_the_loader_alone(session):
         _ = followed[0][0].rows
     with pytest.raises(StepGranularityError, match="granularity OFF"):
         batches.steps.may_have_seen(0)
+
+
+def test_the_granularity_is_that_of_the_place_where_the_loader_is_followed(session):
+    with granularity("EPOCH"):
+        batches = follow(LOADERS["in order"](), session=session)
+    assert follow(LOADERS["in order"](), session=session).steps.granularity == "ROW"
+    assert batches.steps.granularity == "EPOCH"
+    with pytest.raises(GranularityError):
+        follow(LOADERS["in order"](), session=session, granularity="SOMETIMES")
 
 
 def test_a_worker_finds_its_own_data_set(session):

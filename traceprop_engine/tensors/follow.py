@@ -9,6 +9,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from traceprop_engine.errors import UnknownRowsError
+from traceprop_engine.lineage.granularity import (
+    Granularity,
+    current_granularity,
+    granularity_named,
+)
 from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.tensors.datasets import (
@@ -35,7 +40,7 @@ def follow(
     source_id: str | None = None,
     *,
     session: CaptureSession | None = None,
-    granularity: Detail = "ROW",
+    granularity: Granularity | Detail | None = None,
 ) -> "FollowedLoader":
     """Return a loader that says with each batch which rows are in it.
 
@@ -50,8 +55,10 @@ def follow(
             without one.
         session: What a new input belongs to; the graph of the process without one.
         granularity: What is kept of each step; see `TrainingSteps`. It never changes the batches.
+            Without it, the setting where `follow` is called.
 
     Raises:
+        GranularityError: There is no such granularity.
         UnknownRowsError: The data set does not say which rows it gives.
 
     Example:
@@ -70,7 +77,8 @@ def follow(
             f"A {type(loader).__name__} does not say which rows its batches hold",
             "follow a `torch.utils.data.DataLoader`",
         )
-    return FollowedLoader(loader, source_id or "dataset", session, granularity)
+    level = current_granularity() if granularity is None else granularity_named(granularity)
+    return FollowedLoader(loader, source_id or "dataset", session, level.value)
 
 
 class FollowedLoader:

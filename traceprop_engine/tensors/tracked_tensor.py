@@ -9,6 +9,7 @@ import torch
 
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.lineage.carriers import carried, placed_of, plain_of
+from traceprop_engine.lineage.granularity import Granularity, current_granularity
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Mark, Node, Placed, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession
@@ -43,6 +44,9 @@ class TrackedTensor(torch.Tensor):
     function is not known, or its memory was changed through a tensor that is not tracked, the rows
     are visibly lost. What leaves torch, what `torch.func` transforms and what `torch.compile` runs
     comes out as a plain tensor.
+
+    All of this holds at granularity ``ROW``. At ``OP``, ``BATCH`` and ``EPOCH``, operations are
+    kept and rows are said to be unknown; at ``OFF`` results are plain tensors.
 
     Make one with `from_torch`.
     """
@@ -80,7 +84,7 @@ class TrackedTensor(torch.Tensor):
     ) -> Any:
         """Call a torch function, and find which rows its results hold."""
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001
-            if torch.compiler.is_dynamo_compiling():
+            if torch.compiler.is_dynamo_compiling() or current_granularity() is Granularity.OFF:
                 return func(*args, **(kwargs or {}))
             return _called(func, args, kwargs or {})
 
@@ -273,6 +277,9 @@ def _ruled(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
     rule = RULES.get(call.name)
     if not call.rows:
         return [None] * len(results)
+    level = current_granularity()
+    if level is not Granularity.ROW:
+        return call.all_lost(results, f"granularity {level}, which records no rows")
     if rule is None or not all(map(_is_dense, results)):
         return call.all_lost(results)
     return rule(call, results)
