@@ -47,11 +47,14 @@ if TYPE_CHECKING:
         CapturedLineage,
         CaptureSession,
         Followed,
+        Granularity,
         RowMap,
         declares_rows,
+        granularity,
         record,
         reset_graph,
         row_wise,
+        set_granularity,
     )
     from traceprop_engine.recording import (
         InputRef,
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "exports": "export_lineage",
+    "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
     "estimators": "EstimatorFollowing fitted_statistic",
     "sql": "SqlResult trace_query",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
@@ -97,8 +101,8 @@ _NAMES = {
     "fuzz": "LineageCheck check_lineage",
     "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
     "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
-    "lineage": "CaptureSession CapturedLineage Followed RowMap declares_rows record reset_graph"
-    " row_wise",
+    "lineage": "CaptureSession CapturedLineage Followed Granularity RowMap declares_rows"
+    " granularity record reset_graph row_wise set_granularity",
     "recording": "InputRef Materialization load_fingerprints record_dataset record_predictions"
     " record_source record_training_run",
     "sources": "SourceVersion read_records read_source scan_source",
@@ -111,7 +115,7 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 _EXTRA_OF = {
     "estimators": "sklearn",
     "frames": "polars",
-    "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
+    "jax_arrays": "jax",
     "sql": "sql",
     "tensors": "torch",
 }
@@ -127,6 +131,7 @@ __all__ = [
     "Explanation",
     "Followed",
     "FollowedLoader",
+    "Granularity",
     "InfluenceFunction",
     "InputRef",
     "LineageCheck",
@@ -161,6 +166,7 @@ __all__ = [
     "from_estimator",
     "from_jax",
     "from_torch",
+    "granularity",
     "load_fingerprints",
     "load_predictions",
     "match_versions",
@@ -176,6 +182,7 @@ __all__ = [
     "row_fingerprints",
     "row_wise",
     "scan_source",
+    "set_granularity",
     "trace_back",
     "trace_query",
     "track_arrow",

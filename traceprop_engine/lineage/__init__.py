@@ -8,6 +8,7 @@ from traceprop_engine.lineage.captured import (
 )
 from traceprop_engine.lineage.declare import declares_rows, record, row_wise
 from traceprop_engine.lineage.decode import Followed
+from traceprop_engine.lineage.granularity import Granularity, granularity, set_granularity
 from traceprop_engine.lineage.graph import reset_graph
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.lineage.row_map import RowMap
@@ -19,11 +20,14 @@ __all__ = [
     "ContextDependency",
     "Fidelity",
     "Followed",
+    "Granularity",
     "Op",
     "RowMap",
     "check_witness",
     "declares_rows",
+    "granularity",
     "record",
     "reset_graph",
     "row_wise",
+    "set_granularity",
 ]
