@@ -15,7 +15,7 @@ from traceprop_engine.lineage import CapturedLineage
 from traceprop_engine.sql import trace_query
 
 pytestmark = pytest.mark.oracle
-N_BATCHES, PER_BATCH = 20, 12
+N_BATCHES, PER_BATCH = 18, 12
 
 
 @pytest.fixture(scope="module")

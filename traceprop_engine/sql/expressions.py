@@ -149,6 +149,8 @@ class Expressions:
                 )
 
     def _columns_of(self, source: From) -> set[str]:
+        if source.plain["type"] == "EMPTY":
+            return set()
         node = self._run.syntax.star_of(self.plain(source.plain), [], [])
         return {name.lower() for name in self._run.columns(node)}
 

@@ -43,26 +43,21 @@ def _registered(
     connection: duckdb.DuckDBPyConnection, at: int, name: str, table: SqlTable
 ) -> Input:
     numbered = f"{PREFIX}input_{at}"
-    _register(connection, name, numbered, _numbered(table))
-    columns = tuple(connection.table(numbered).columns[:-1])
+    quoted_name = name.replace('"', '""')
     plain = f"SELECT * EXCLUDE ({PREFIX}row) FROM {numbered}"
-    connection.execute(f'CREATE TEMP VIEW "{name.replace(chr(34), chr(34) * 2)}" AS {plain}')
-    for column in columns:
-        if column.lower().startswith(PREFIX):
-            raise SqlTableError(f"The table {name!r} has a column {column!r}", "rename the column")
-    return Input(name, numbered, columns, len(table))
-
-
-def _register(
-    connection: duckdb.DuckDBPyConnection, name: str, known_as: str, table: SqlTable
-) -> None:
     try:
-        connection.register(known_as, table)
+        connection.register(numbered, _numbered(table))
+        connection.execute(f'CREATE TEMP VIEW "{quoted_name}" AS {plain}')
+        columns = tuple(connection.table(numbered).columns[:-1])
     except duckdb.Error as error:
         raise SqlTableError(
             f"DuckDB cannot read the table {name!r} ({str(error).splitlines()[0]})",
             "change the columns that it names",
         ) from error
+    for column in columns:
+        if column.lower().startswith(PREFIX):
+            raise SqlTableError(f"The table {name!r} has a column {column!r}", "rename the column")
+    return Input(name, numbered, columns, len(table))
 
 
 def _numbered(table: SqlTable) -> Any:
@@ -82,6 +77,8 @@ def _require_table(name: str, table: Any) -> None:
         )
     if not name or name.lower().startswith(PREFIX):
         raise SqlTableError(f"A table cannot be called {name!r}", "give it another name")
+    if isinstance(table, pd.DataFrame) and table.columns.nlevels > 1:
+        raise SqlTableError(f"The table {name!r} has columns of several levels", "flatten them")
     if len(table) > _MOST_ROWS:
         raise SqlTableError(
             f"The table {name!r} has {len(table):,} rows", f"pass at most {_MOST_ROWS:,}"

@@ -92,6 +92,8 @@ def _filled(rows: pa.ChunkedArray, groups: pa.ChunkedArray) -> tuple[Ints, Ints]
 def _codes(rows: Ints, groups: Ints, *, are_all: bool) -> Codes:
     if not (len(rows) and len(groups)):
         return np.full(len(rows), -1, dtype=np.int32)
+    if rows.dtype == np.uint64:
+        return _by_hash(_unsigned(rows), _unsigned(groups), are_all=are_all)
     low, high = int(groups.min()), int(groups.max())
     if high - low < _PLACES_PER_KEY * (len(rows) + len(groups)):
         return _by_value(_wide(rows), _wide(groups), low, high)
@@ -103,6 +105,7 @@ def _wide(keys: Ints) -> Ints:
 
 
 def _unsigned(keys: Ints) -> NDArray[np.uint64]:
+    """Return keys as they are, negative ones seen as large."""
     return keys.astype(np.uint64, copy=False)
 
 

@@ -27,7 +27,7 @@ class Stability:
     def _differs(self, node: Tree) -> bool:
         if node.get("class") == "WINDOW" or node.get("sample"):
             return True
-        if node.get("type") in _UNSTABLE_KINDS or node.get("ref_type") in _UNSTABLE_JOINS:
+        if str(node.get("type")) in _UNSTABLE_KINDS or node.get("ref_type") in _UNSTABLE_JOINS:
             return True
         if node.get("class") == "FUNCTION":
             return self._functions.is_unstable(node["function_name"])
