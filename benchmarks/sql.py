@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.capture import compare
-from traceprop_engine.sql import THREADS, SqlResult, trace_query
+from traceprop_engine.sql_queries import THREADS, SqlResult, trace_query
 
 Frames = dict[str, pd.DataFrame]
 

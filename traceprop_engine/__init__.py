@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         record_training_run,
     )
     from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
-    from traceprop_engine.sql import SqlResult, trace_query
+    from traceprop_engine.sql_queries import SqlResult, sql, trace_query
     from traceprop_engine.store import Store
     from traceprop_engine.tensors import (
         FollowedLoader,
@@ -93,7 +93,7 @@ _NAMES = {
     "exports": "export_lineage",
     "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
     "estimators": "EstimatorFollowing fitted_statistic",
-    "sql": "SqlResult trace_query",
+    "sql_queries": "SqlResult sql trace_query",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
     " TrainingSteps follow from_torch track_dataset",
     "frames": "TrackedPolars TrackedTable concat_arrow concat_polars track_arrow track_polars",
@@ -116,7 +116,7 @@ _EXTRA_OF = {
     "estimators": "sklearn",
     "frames": "polars",
     "jax_arrays": "jax",
-    "sql": "sql",
+    "sql_queries": "sql",
     "tensors": "torch",
 }
 """The extra that a module needs which stands on another library."""
@@ -183,6 +183,7 @@ __all__ = [
     "row_wise",
     "scan_source",
     "set_granularity",
+    "sql",
     "trace_back",
     "trace_query",
     "track_arrow",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.oracle.sql_queries import MASKS, Grammar, tables
 from traceprop_engine.lineage import CapturedLineage
-from traceprop_engine.sql import trace_query
+from traceprop_engine.sql_queries import trace_query
 
 pytestmark = pytest.mark.oracle
 N_BATCHES, PER_BATCH = 18, 12

@@ -15,9 +15,9 @@ from traceprop_engine.errors import (
     SqlTraceError,
     UnsupportedSqlError,
 )
-from traceprop_engine.sql import trace_query
-from traceprop_engine.sql.lookup import group_codes
-from traceprop_engine.sql.syntax import Syntax
+from traceprop_engine.sql_queries import trace_query
+from traceprop_engine.sql_queries.lookup import group_codes
+from traceprop_engine.sql_queries.syntax import Syntax
 
 
 def frames():

@@ -6,7 +6,7 @@ import pytest
 
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.lineage import CaptureSession
-from traceprop_engine.sql import sql
+from traceprop_engine.sql_queries import sql
 
 
 def visits():

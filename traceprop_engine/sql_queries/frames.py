@@ -9,7 +9,7 @@ from traceprop_engine.lineage.marks import Mark, Node, Notes, Step, derived, ste
 from traceprop_engine.lineage.pandas_align import row_mark, set_row_mark
 from traceprop_engine.lineage.pandas_marks import mark_of, place_all, row_node
 from traceprop_engine.lineage.pandas_notes import note_rows
-from traceprop_engine.sql.trace import trace_query
+from traceprop_engine.sql_queries.trace import trace_query
 
 
 def sql(

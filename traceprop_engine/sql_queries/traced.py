@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.sql.movable import Movable
-from traceprop_engine.sql.syntax import Tree
+from traceprop_engine.sql_queries.movable import Movable
+from traceprop_engine.sql_queries.syntax import Tree
 
 
 @dataclass(frozen=True)

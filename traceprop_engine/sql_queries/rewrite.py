@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from traceprop_engine.errors import UnsupportedSqlError
-from traceprop_engine.sql.expressions import Expressions
-from traceprop_engine.sql.from_clause import FromClause
-from traceprop_engine.sql.groups import Groups
-from traceprop_engine.sql.movable import Movable, movable_items, touched, touched_in_select
-from traceprop_engine.sql.resolve import Resolved
-from traceprop_engine.sql.run import Run
-from traceprop_engine.sql.set_operations import SetOperations
-from traceprop_engine.sql.stability import Stability
-from traceprop_engine.sql.syntax import Tree, walk, walk_outside_subqueries
-from traceprop_engine.sql.traced import From, Traced
+from traceprop_engine.sql_queries.expressions import Expressions
+from traceprop_engine.sql_queries.from_clause import FromClause
+from traceprop_engine.sql_queries.groups import Groups
+from traceprop_engine.sql_queries.movable import Movable, movable_items, touched, touched_in_select
+from traceprop_engine.sql_queries.resolve import Resolved
+from traceprop_engine.sql_queries.run import Run
+from traceprop_engine.sql_queries.set_operations import SetOperations
+from traceprop_engine.sql_queries.stability import Stability
+from traceprop_engine.sql_queries.syntax import Tree, walk, walk_outside_subqueries
+from traceprop_engine.sql_queries.traced import From, Traced
 
 _CLAUSES = {
     "where_clause": "WHERE",

@@ -10,14 +10,14 @@ import pyarrow as pa
 from traceprop_engine.errors import SqlQueryError, UnsupportedSqlError
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.sql.functions import Functions, functions_of, require_no_macros
-from traceprop_engine.sql.inputs import SqlTable, registered
-from traceprop_engine.sql.maps import input_maps, no_rows
-from traceprop_engine.sql.resolve import resolved
-from traceprop_engine.sql.rewrite import Rewriter
-from traceprop_engine.sql.run import Run
-from traceprop_engine.sql.syntax import PREFIX, Syntax, Tree, walk
-from traceprop_engine.sql.traced import Parents
+from traceprop_engine.sql_queries.functions import Functions, functions_of, require_no_macros
+from traceprop_engine.sql_queries.inputs import SqlTable, registered
+from traceprop_engine.sql_queries.maps import input_maps, no_rows
+from traceprop_engine.sql_queries.resolve import resolved
+from traceprop_engine.sql_queries.rewrite import Rewriter
+from traceprop_engine.sql_queries.run import Run
+from traceprop_engine.sql_queries.syntax import PREFIX, Syntax, Tree, walk
+from traceprop_engine.sql_queries.traced import Parents
 
 THREADS = 1
 """Threads of a connection that `trace_query` opens: with one, equal queries give equal results."""

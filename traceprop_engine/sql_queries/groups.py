@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from traceprop_engine.errors import UnsupportedSqlError
-from traceprop_engine.sql.run import Run
-from traceprop_engine.sql.stability import Stability
-from traceprop_engine.sql.syntax import Tree, walk_outside_subqueries
-from traceprop_engine.sql.traced import From, Hidden, Keyed, Traced
+from traceprop_engine.sql_queries.run import Run
+from traceprop_engine.sql_queries.stability import Stability
+from traceprop_engine.sql_queries.syntax import Tree, walk_outside_subqueries
+from traceprop_engine.sql_queries.traced import From, Hidden, Keyed, Traced
 
 _BY_ALL = "FORCE_AGGREGATES"
 _WHOLE_NUMBERS = frozenset(

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from traceprop_engine.errors import UnsupportedSqlError
-from traceprop_engine.sql.movable import Movable
-from traceprop_engine.sql.run import Run
-from traceprop_engine.sql.syntax import Tree, is_query, walk
-from traceprop_engine.sql.traced import From
+from traceprop_engine.sql_queries.movable import Movable
+from traceprop_engine.sql_queries.run import Run
+from traceprop_engine.sql_queries.syntax import Tree, is_query, walk
+from traceprop_engine.sql_queries.traced import From
 
 _STATISTICS = {
     "ANY": "IN (SELECT ...)",

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from traceprop_engine.sql.functions import Functions
-from traceprop_engine.sql.syntax import Tree, walk
+from traceprop_engine.sql_queries.functions import Functions
+from traceprop_engine.sql_queries.syntax import Tree, walk
 
 _UNSTABLE_KINDS = frozenset({"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER"})
 _UNSTABLE_JOINS = frozenset({"POSITIONAL", "ASOF"})

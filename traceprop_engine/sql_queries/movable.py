@@ -7,7 +7,7 @@ was a parent of, as HAVING does. What it looks at is therefore a dependency of t
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from traceprop_engine.sql.syntax import Tree, walk, walk_outside_subqueries
+from traceprop_engine.sql_queries.syntax import Tree, walk, walk_outside_subqueries
 
 Movable = Mapping[str, frozenset[str]]
 """For a column, in lower case, the inputs whose rows move it; ``ANY`` stands for every column."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from traceprop_engine.errors import UnsupportedSqlError
-from traceprop_engine.sql.movable import ANY, Movable, all_inputs, merged
-from traceprop_engine.sql.run import Run
-from traceprop_engine.sql.syntax import Tree, children_of, with_children
-from traceprop_engine.sql.traced import Hidden, Traced
+from traceprop_engine.sql_queries.movable import ANY, Movable, all_inputs, merged
+from traceprop_engine.sql_queries.run import Run
+from traceprop_engine.sql_queries.syntax import Tree, children_of, with_children
+from traceprop_engine.sql_queries.traced import Hidden, Traced
 
 _STAYS = {
     "UNION": "count(*) > 0",

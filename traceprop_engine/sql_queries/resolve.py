@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traceprop_engine.errors import SqlTableError, UnsupportedSqlError
-from traceprop_engine.sql.syntax import PREFIX, Tree, is_query
+from traceprop_engine.sql_queries.syntax import PREFIX, Tree, is_query
 
 _ROWLESS_FUNCTIONS = frozenset({"unnest", "generate_series", "range"})
 _REFUSED_TABLES = {

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_cheapest import many
-from traceprop_engine.sql.lookup import Codes, grouping, rows_of
-from traceprop_engine.sql.traced import Grouped, Input, Parents
+from traceprop_engine.sql_queries.lookup import Codes, grouping, rows_of
+from traceprop_engine.sql_queries.traced import Grouped, Input, Parents
 
 
 def row_maps(columns: Sequence[tuple[int, pa.ChunkedArray]], n_ins: Mapping[int, int]) -> Parents:

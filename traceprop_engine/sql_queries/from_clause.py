@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from traceprop_engine.sql.expressions import Expressions
-from traceprop_engine.sql.movable import ANY, Movable, all_inputs, merged, touched
-from traceprop_engine.sql.resolve import rename_table
-from traceprop_engine.sql.run import Run
-from traceprop_engine.sql.syntax import Tree, walk
-from traceprop_engine.sql.traced import From, Hidden, Traced
+from traceprop_engine.sql_queries.expressions import Expressions
+from traceprop_engine.sql_queries.movable import ANY, Movable, all_inputs, merged, touched
+from traceprop_engine.sql_queries.resolve import rename_table
+from traceprop_engine.sql_queries.run import Run
+from traceprop_engine.sql_queries.syntax import Tree, walk
+from traceprop_engine.sql_queries.traced import From, Hidden, Traced
 
 _ONE_SIDED = frozenset({"SEMI", "ANTI"})
 _EMPTY_RIGHT = frozenset({"LEFT", "FULL", "OUTER"})

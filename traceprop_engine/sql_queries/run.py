@@ -10,13 +10,13 @@ import pyarrow as pa
 from traceprop_engine.errors import SqlQueryError, SqlTraceError, UnsupportedSqlError
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.sql.functions import Functions
-from traceprop_engine.sql.lookup import group_codes, group_map, one_group
-from traceprop_engine.sql.maps import list_map, row_maps
-from traceprop_engine.sql.movable import ANY, Movable, all_inputs, renamed
-from traceprop_engine.sql.resolve import Cte
-from traceprop_engine.sql.syntax import PREFIX, Syntax, Tree, walk
-from traceprop_engine.sql.traced import Grouped, Hidden, Input, Keyed, Parents, Traced
+from traceprop_engine.sql_queries.functions import Functions
+from traceprop_engine.sql_queries.lookup import group_codes, group_map, one_group
+from traceprop_engine.sql_queries.maps import list_map, row_maps
+from traceprop_engine.sql_queries.movable import ANY, Movable, all_inputs, renamed
+from traceprop_engine.sql_queries.resolve import Cte
+from traceprop_engine.sql_queries.syntax import PREFIX, Syntax, Tree, walk
+from traceprop_engine.sql_queries.traced import Grouped, Hidden, Input, Keyed, Parents, Traced
 
 Found = TypeVar("Found")
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from traceprop_engine.errors import SqlTableError
-from traceprop_engine.sql.syntax import PREFIX
-from traceprop_engine.sql.traced import Input
+from traceprop_engine.sql_queries.syntax import PREFIX
+from traceprop_engine.sql_queries.traced import Input
 
 _MOST_ROWS = np.iinfo(np.int32).max
 
