@@ -45,9 +45,13 @@ def trace_query(
     """Run a SELECT of DuckDB and return its result with the lineage of every row.
 
     The query runs once, with row numbers in hidden columns, so that result and lineage belong
-    together whatever it computes. The lineage is exact: a row that was filtered and joined comes
-    from one row of each table, a group from all of its rows, DISTINCT and UNION from all rows that
-    are equal. A window function leaves a row its own parent. Whatever else decides on rows or
+    together whatever it computes. Rows that went into groups are looked at a second time where
+    that must give the same, to find each one's group by its key; the groups are counted, and if a
+    count differs they are made again with lists of their rows. Without ORDER BY the order of the
+    result is that of the table that is returned, which may differ from DuckDB's own.
+
+    The lineage is exact: a row that was filtered and joined comes from one row of each table, a
+    group from all of its rows, DISTINCT and UNION from all rows that are equal. A window function leaves a row its own parent. Whatever else decides on rows or
     values, such as a window, LIMIT, HAVING, IN or a scalar subquery, is a context over all rows of
     the tables that it may look at. A clause that cannot be followed is refused.
 
