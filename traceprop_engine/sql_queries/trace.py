@@ -51,9 +51,10 @@ def trace_query(
     result is that of the table that is returned, which may differ from DuckDB's own.
 
     The lineage is exact: a row that was filtered and joined comes from one row of each table, a
-    group from all of its rows, DISTINCT and UNION from all rows that are equal. A window function leaves a row its own parent. Whatever else decides on rows or
-    values, such as a window, LIMIT, HAVING, IN or a scalar subquery, is a context over all rows of
-    the tables that it may look at. A clause that cannot be followed is refused.
+    group from all of its rows, DISTINCT and UNION from all rows that are equal. A window
+    function leaves a row its own parent. Whatever else decides on rows or values, such as a
+    window, LIMIT, HAVING, IN or a scalar subquery, is a context over all rows of the tables
+    that it may look at. A clause that cannot be followed is refused.
 
     Args:
         query: One SELECT statement; it may read nothing but the tables.
