@@ -64,7 +64,7 @@ def follow(
     Example:
         >>> data = torch.utils.data.TensorDataset(torch.arange(6.0))
         >>> loader = torch.utils.data.DataLoader(data, batch_size=4, sampler=[3, 1, 5, 0, 2, 4])
-        >>> batches = follow(loader, "doses")
+        >>> batches = follow(loader, "doses of six days")
         >>> for step, (x,) in batches:
         ...     step.rows.tolist(), x.tolist()
         ([3, 1, 5, 0], [3.0, 1.0, 5.0, 0.0])
