@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("traceprop_engine", "traceprop_dagster")
 HEAVY = ("dagster", "torch", "jax", "sklearn", "polars", "sqlglot", "pydantic")
-BACKENDS = ("estimators", "frames", "jax_arrays", "sql_queries", "tensors")
+BACKENDS = ("estimators", "frames", "jax_arrays", "tensors")
 MACHINE_PATHS = re.compile(r"/(?:home|Users|root|work|tmp|opt)/")
 
 

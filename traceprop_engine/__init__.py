@@ -8,7 +8,7 @@ answer = tp.explain(store, where="id = 7")
 ```
 
 A name is imported from its module when it is first used. So the package loads at once, and PyTorch,
-JAX, scikit-learn, Polars and sqlglot are needed by those only who use what stands on them.
+JAX, scikit-learn and Polars are needed by those only who use what stands on them.
 """
 
 from importlib import import_module
@@ -116,7 +116,6 @@ _EXTRA_OF = {
     "estimators": "sklearn",
     "frames": "polars",
     "jax_arrays": "jax",
-    "sql_queries": "sql",
     "tensors": "torch",
 }
 """The extra that a module needs which stands on another library."""
