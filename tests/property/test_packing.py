@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.provenance.packed_maps import MANY_ROWS, PACKED, packed_map
-from traceprop_engine.provenance.packing import pack
+from traceprop_engine.provenance_views.packed_maps import MANY_ROWS, PACKED, packed_map
+from traceprop_engine.provenance_views.packing import pack
 
 ROWS = 50_000
 

@@ -9,7 +9,7 @@ from traceprop_engine.lineage.carriers import carried
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Mark, derived, write_note
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.provenance import (
+from traceprop_engine.provenance_views import (
     bytes_per_row,
     compress,
     disable_compression,

@@ -14,9 +14,9 @@ from traceprop_engine.lineage import CapturedLineage, CaptureSession, Op, RowMap
 from traceprop_engine.lineage.carriers import carried
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Mark, Step, derived, lost_node, write_note
-from traceprop_engine.provenance import provenance
-from traceprop_engine.provenance.op_graph import MOST_OPS, Arrow, Box, OpGraph
-from traceprop_engine.provenance.pictures import mermaid_of, svg_of
+from traceprop_engine.provenance_views import provenance
+from traceprop_engine.provenance_views.op_graph import MOST_OPS, Arrow, Box, OpGraph
+from traceprop_engine.provenance_views.pictures import mermaid_of, svg_of
 
 
 @pytest.fixture(autouse=True)

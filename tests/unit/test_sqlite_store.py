@@ -23,8 +23,8 @@ from traceprop_engine.lineage.marks import (
     stacked,
     write_note,
 )
-from traceprop_engine.provenance import provenance
-from traceprop_engine.provenance.source_facts import remember_version
+from traceprop_engine.provenance_views import provenance
+from traceprop_engine.provenance_views.source_facts import remember_version
 from traceprop_engine.sources import read_source
 from traceprop_engine.stores.database import TABLES
 from traceprop_engine.stores.sqlite_store import SQLiteStore

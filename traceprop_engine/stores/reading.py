@@ -12,8 +12,8 @@ from traceprop_engine.lineage.marks import Mark, Node, Notes, Placed, Step, Via
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_kinds import Function, Identity, Range
 from traceprop_engine.lineage.rows import Rows
-from traceprop_engine.provenance.packing import Packed
-from traceprop_engine.provenance.snapshot import Snapshot, note_of
+from traceprop_engine.provenance_views.packing import Packed
+from traceprop_engine.provenance_views.snapshot import Snapshot, note_of
 from traceprop_engine.sources import SourceVersion
 from traceprop_engine.stores.records import Fact, digest_of_map
 

@@ -15,7 +15,7 @@ from traceprop_engine.lineage.captured import ContextDependency
 from traceprop_engine.lineage.marks import Node, Placed, Step, Via
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.rows import map_of
-from traceprop_engine.provenance.snapshot import Snapshot
+from traceprop_engine.provenance_views.snapshot import Snapshot
 
 Fact = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from traceprop_engine.errors import LineageFileError, LineageNotSavedError
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.provenance import ProvenanceView, provenance
+from traceprop_engine.provenance_views import ProvenanceView, provenance
 from traceprop_engine.stores.database import TABLES, Database
 from traceprop_engine.stores.reading import Reader
 from traceprop_engine.stores.records import records_of

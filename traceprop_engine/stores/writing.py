@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from traceprop_engine.digests import canonical_json
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.provenance.packing import Packed, pack
+from traceprop_engine.provenance_views.packing import Packed, pack
 from traceprop_engine.stores.records import Fact, Records
 
 Columns = Mapping[str, Packed]

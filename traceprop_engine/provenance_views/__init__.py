@@ -1,13 +1,13 @@
 """Where a value came from: views of tracked values, and files whose lines a view can show."""
 
-from traceprop_engine.provenance.compression import (
+from traceprop_engine.provenance_views.compression import (
     bytes_per_row,
     compress,
     disable_compression,
     enable_compression,
 )
-from traceprop_engine.provenance.row_trace import RowTrace, TracedSource
-from traceprop_engine.provenance.view import ProvenanceView, provenance
+from traceprop_engine.provenance_views.row_trace import RowTrace, TracedSource
+from traceprop_engine.provenance_views.view import ProvenanceView, provenance
 
 __all__ = [
     "ProvenanceView",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from traceprop_engine.presentation import visible
-from traceprop_engine.provenance.op_graph import Arrow, Box, OpGraph
+from traceprop_engine.provenance_views.op_graph import Arrow, Box, OpGraph
 
 _ROW = 38
 _LANE = 22

@@ -17,7 +17,7 @@ from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.marks import Mark, Node, Note, Notes, Placed, Step, derived
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_algebra import direct_of
-from traceprop_engine.provenance.source_facts import token_of, versions_of
+from traceprop_engine.provenance_views.source_facts import token_of, versions_of
 from traceprop_engine.sources import SourceVersion
 
 

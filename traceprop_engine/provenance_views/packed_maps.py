@@ -3,7 +3,7 @@
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_arrays import IntArray
 from traceprop_engine.lineage.row_map_kinds import Gather, Groups, Select
-from traceprop_engine.provenance.packing import Packed, pack
+from traceprop_engine.provenance_views.packing import Packed, pack
 
 MANY_ROWS = 4096
 """Vectors of fewer numbers are left alone."""

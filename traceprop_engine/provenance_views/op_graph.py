@@ -7,7 +7,7 @@ from typing import Literal
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.marks import Step
 from traceprop_engine.presentation import counted
-from traceprop_engine.provenance.snapshot import Snapshot
+from traceprop_engine.provenance_views.snapshot import Snapshot
 
 MOST_OPS = 50
 """Operations that a picture shows one by one; the earlier ones of more become one box."""

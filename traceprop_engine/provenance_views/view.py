@@ -13,11 +13,11 @@ from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.rows import is_counting
 from traceprop_engine.presentation import counted, visible
-from traceprop_engine.provenance.compression import compress_if_enabled
-from traceprop_engine.provenance.op_graph import op_graph
-from traceprop_engine.provenance.pictures import mermaid_of, svg_of
-from traceprop_engine.provenance.row_trace import RowTrace, traced_source
-from traceprop_engine.provenance.snapshot import Snapshot, snapshot_of
+from traceprop_engine.provenance_views.compression import compress_if_enabled
+from traceprop_engine.provenance_views.op_graph import op_graph
+from traceprop_engine.provenance_views.pictures import mermaid_of, svg_of
+from traceprop_engine.provenance_views.row_trace import RowTrace, traced_source
+from traceprop_engine.provenance_views.snapshot import Snapshot, snapshot_of
 
 Known = NDArray[np.int64] | None
 """Row numbers, ascending and distinct; ``None`` when nobody knows them."""
