@@ -384,3 +384,28 @@ def test_an_input_is_not_called_unknown_for_the_loss_of_another():
         lineage = session.lineage(joined)
         assert lineage.fidelity == "exact"
         assert {name: m.kind for name, m in lineage.maps.items()} == dict.fromkeys("ab", "identity")
+
+
+class _Total:
+    """A single value that knows its row: as a sum of an array does."""
+
+    def __init__(self, placed):
+        self._placed = placed
+
+    def __traceprop_placed__(self):
+        return self._placed
+
+    def __traceprop_plain__(self):
+        return np.float64(6.0)
+
+
+def test_a_single_value_that_knows_its_row_has_a_lineage_of_one_row():
+    with CaptureSession() as session, CaptureSession() as other:
+        frame = session.load(visits(), "visits")
+        groups = frame.groupby(np.zeros(len(frame)))["v"].sum()
+        mark = row_mark(groups)
+        total = _Total((mark, range(1)))
+        assert session.lineage(total).maps["visits"].backward([0]).tolist() == [0, 1, 2, 3, 4]
+        other.load(visits(), "visits")
+        assert other.lineage(total).fidelity == "unknown"
+        assert other.lineage(total).n_rows == 1

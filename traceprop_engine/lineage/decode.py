@@ -34,7 +34,7 @@ Members = list[tuple[str, What, Mask]]
 _MOST_NOTES_APART = 16
 _STATISTIC = "statistic"
 _JOINED_STATISTIC = "aggregate joined to many rows"
-_WAY_OUT = "keep to pandas operations on whole rows, or declare the rows with `record`"
+_WAY_OUT = "keep to operations on whole rows, or declare the rows with `record`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +97,11 @@ def _lineage_of(
 def followed_value(value: Tracked, notes: Notes) -> Followed:
     """Return what is known of a value that knows its rows, unless they are of other notes."""
     placed = value.__traceprop_placed__()
-    if placed is not None and placed[0].node.notes is not notes:
-        placed = None
-    return Followed.now(len(value.__traceprop_plain__()), placed, None, notes)
+    if placed is None:
+        return Followed.now(len(value.__traceprop_plain__()), None, None, notes)
+    # A single value, such as a sum, has no length; its one row is that of its mark.
+    n_rows, is_own = len(placed[1]), placed[0].node.notes is notes
+    return Followed.now(n_rows, placed if is_own else None, None, notes)
 
 
 def _direct_maps(rows: Placed | None) -> tuple[Maps, Members]:

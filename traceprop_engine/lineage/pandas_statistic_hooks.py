@@ -21,7 +21,13 @@ from pandas.core.window.expanding import Expanding
 from pandas.core.window.rolling import BaseWindow, Rolling, Window
 
 from traceprop_engine.lineage.marks import Mark
-from traceprop_engine.lineage.pandas_align import kind_of, row_index, row_mark, set_row_mark
+from traceprop_engine.lineage.pandas_align import (
+    is_marked,
+    kind_of,
+    row_index,
+    row_mark,
+    set_row_mark,
+)
 from traceprop_engine.lineage.pandas_marks import (
     has_mark,
     mark_of,
@@ -183,29 +189,35 @@ def _after_reader(name: str) -> Observer:
         others = others_among(obj, given)
         if name in _UNALIGNED or (name == "isin" and isinstance(obj, pd.Series)):
             others += [each for each in given if isinstance(each, NDFrame)]
+        if name == "sample":
+            others += _own_weights(obj, argument(args, kwargs, 4, "weights"))
         if others and called_by_user():
             note_others(others, f"{kind_of(obj)}.{name}")
 
     return observe
 
 
+def _own_weights(obj: Any, weights: Any) -> list[Any]:
+    """Return the column of a frame that gives the weights of a sample, if one is named."""
+    return [obj[weights]] if isinstance(weights, str) and obj.ndim == 2 else []
+
+
 def _after_astype(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Note the values that categories are made of: all of them decide about each code."""
     obj, dtype = args[0], argument(args, kwargs, 1, "dtype")
-    columns = [(obj, dtype)]
-    if isinstance(obj, pd.DataFrame):
-        wanted = dtype if is_dict_like(dtype) else dict.fromkeys(obj.columns, dtype)
-        columns = [(obj[name], each) for name, each in wanted.items()]
-    found = [column for column, each in columns if _makes_categories(column, each)]
-    if found and called_by_user():
-        for column in found:
+    wanted = (
+        dtype if is_dict_like(dtype) else dict.fromkeys([None] if obj.ndim == 1 else obj, dtype)
+    )
+    names = [name for name, each in wanted.items() if _takes_categories(each)]
+    if not names or not is_marked(obj) or not called_by_user():
+        return
+    for column in [obj] if obj.ndim == 1 else [obj[name] for name in names]:
+        if not isinstance(getattr(column, "dtype", None), pd.CategoricalDtype):
             note_object(column, "astype('category')")
 
 
-def _makes_categories(column: Any, dtype: Any) -> bool:
-    """Say whether a conversion takes the categories from the values."""
-    if isinstance(getattr(column, "dtype", None), pd.CategoricalDtype):
-        return False
+def _takes_categories(dtype: Any) -> bool:
+    """Say whether a conversion to a dtype takes the categories from the values."""
     return dtype == "category" and getattr(dtype, "categories", None) is None
 
 
