@@ -316,6 +316,8 @@ def _of_days():
         (lambda d: d.sample(3, weights="v", random_state=0), range(6)),
         (lambda d: d.assign(c=d["k"].astype("category").cat.codes), range(6)),
         (lambda d: d[["k", "v"]].astype("category"), range(6)),
+        (lambda d: d.assign(c=pd.Series(d["k"], dtype="category")), range(6)),
+        (lambda d: d.assign(c=pd.Series(d["v"], dtype="float32")), None),
         (lambda d: d[1:].astype({"k": "category"}), range(1, 6)),
         (lambda d: d.resample("30D", on="t")["v"].sum(), range(6)),
         (lambda d: d.resample("7h", on="t")["v"].sum(), range(6)),

@@ -109,6 +109,7 @@ def statistic_hooks() -> Iterator[Hook]:
     yield Hook(_MergeOperation, "__init__", observed(_after_merge_init))
     yield Hook(NDFrame, "_set_axis", observed(_after_set_axis))
     yield Hook(NDFrame, "astype", observed(_after_astype))
+    yield Hook(pd.Series, "__init__", observed(_after_series_init))
     yield Hook(pd.Series, "reindex", observed(_after_fill_from_series))
     yield Hook(encoding, "_get_dummies_1d", observed(_after_get_dummies))
     yield Hook(tile, "_preprocess_for_cut", observed(_after_preprocess_for_cut))
@@ -214,6 +215,13 @@ def _after_astype(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     for column in [obj] if obj.ndim == 1 else [obj[name] for name in names]:
         if not isinstance(getattr(column, "dtype", None), pd.CategoricalDtype):
             note_object(column, "astype('category')")
+
+
+def _after_series_init(_result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note the values of a series that another one takes its categories from."""
+    data = argument(args, kwargs, 1, "data")
+    if isinstance(data, pd.Series) and _takes_categories(argument(args, kwargs, 3, "dtype")):
+        _after_astype(None, (data, "category"), {})
 
 
 def _takes_categories(dtype: Any) -> bool:
