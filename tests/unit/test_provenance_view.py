@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traceprop_engine.errors import UntrackedValueError, ViewRowError
-from traceprop_engine.lineage import CapturedLineage, CaptureSession, Op, RowMap, reset_graph
+from traceprop_engine.lineage import (
+    CapturedLineage,
+    CaptureSession,
+    ContextDependency,
+    Op,
+    RowMap,
+    reset_graph,
+)
 from traceprop_engine.lineage.carriers import carried
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Mark, Step, derived, lost_node, write_note
@@ -152,6 +159,17 @@ def test_a_handed_over_lineage_with_a_statistic_keeps_it_apart_from_the_rows():
     assert [context.statistic for context in view.statistics()] == [
         context.statistic for context in lineage.contexts
     ]
+
+
+@pytest.mark.parametrize("noted", ["a", "b"])
+def test_a_statistic_of_a_handed_over_map_is_kept_where_no_dependency_says_it(noted):
+    other = ContextDependency(noted, "mean", None, RowMap.window([3], [4], 5))
+    lineage = CapturedLineage(2, {"a": RowMap.context(2, [1, 2], 5)}, (other,))
+    view = provenance(lineage)
+    said = {
+        (each.input, int(row)) for each in view.statistics() for row in each.members.backward([0])
+    }
+    assert said == {("a", 1), ("a", 2), (noted, 3)}
 
 
 def test_a_view_does_not_change_when_the_graph_goes_on():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from traceprop_engine.errors import UntrackedValueError
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency, Fidelity
@@ -16,7 +17,7 @@ from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.marks import Mark, Node, Note, Notes, Placed, Step, derived
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.lineage.row_map_algebra import direct_of
+from traceprop_engine.lineage.row_map_algebra import boxes_of, direct_of
 from traceprop_engine.provenance_views.source_facts import token_of, versions_of
 from traceprop_engine.sources import SourceVersion
 
@@ -175,8 +176,9 @@ def _of_lineage(lineage: CapturedLineage) -> Snapshot:
     """Return a lineage that is known already as a graph of its inputs and its result."""
     notes = Notes()
     for name, row_map in lineage.maps.items():
-        notes.inputs[name] = Node(notes, row_map.n_in, name=name, roots=frozenset([name]))
+        _add_input(notes, name, row_map.n_in)
     for number, context in enumerate(lineage.contexts):
+        _add_input(notes, context.input, context.members.n_in)
         notes.found[number] = note_of(context, notes.inputs[context.input])
     claims = (lineage.reason or "",) if lineage.fidelity == "claimed" else ()
     node = derived(
@@ -198,22 +200,38 @@ def _of_lineage(lineage: CapturedLineage) -> Snapshot:
     )
 
 
+def _add_input(notes: Notes, name: str, n_rows: int) -> None:
+    if name not in notes.inputs:
+        notes.inputs[name] = Node(notes, n_rows, name=name, roots=frozenset([name]))
+
+
 def _lost(lineage: CapturedLineage) -> dict[str, str]:
     unknown = [name for name, row_map in lineage.maps.items() if not row_map.is_known]
     return dict.fromkeys(unknown, lineage.reason or "an unknown operation")
 
 
 def _edges(lineage: CapturedLineage, notes: Notes) -> list[tuple[Node, RowMap]]:
-    """Return the direct maps; a statistic stays an edge only where no dependency says it too."""
-    noted = {context.input for context in lineage.contexts}
+    """Return the maps; a statistic stays an edge where the dependencies do not say all of it."""
     edges: list[tuple[Node, RowMap]] = []
     for name, row_map in lineage.maps.items():
         if not row_map.is_known:
             continue
-        direct = direct_of(row_map.relation) if name in noted else row_map.relation
-        if direct is not None:
-            edges.append((notes.inputs[name], RowMap(direct)))
+        relation = row_map.relation
+        noted = _noted_rows(lineage, name, row_map.n_in)
+        is_said = all(noted[box.members.array()].all() for box in boxes_of(relation))
+        kept = direct_of(relation) if is_said else relation
+        if kept is not None:
+            edges.append((notes.inputs[name], RowMap(kept)))
     return edges
+
+
+def _noted_rows(lineage: CapturedLineage, name: str, n_rows: int) -> NDArray[np.bool_]:
+    """Return which rows of an input the dependencies of a lineage name, one flag for each."""
+    noted = np.zeros(n_rows, dtype=bool)
+    for context in lineage.contexts:
+        if context.input == name:
+            noted[context.members.backward(np.arange(context.members.n_out))] = True
+    return noted
 
 
 def _in_a_row(lineage: CapturedLineage) -> tuple[Step, ...]:
