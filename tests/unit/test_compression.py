@@ -106,6 +106,18 @@ def test_a_note_that_is_written_after_compression_is_not_taken_for_an_older_one(
     assert sorted(map(int, np.concatenate(members))) == list(range(N))
 
 
+def test_a_statistic_that_is_computed_again_and_again_is_compressed_into_one_note():
+    notes = default_graph()
+    x = root_rows(notes, N, "x").node
+    enable_compression()
+    for _ in range(3):
+        rows = np.arange(0, N, 3) ** 2 % N
+        for some in (rows, rows[:99]):
+            write_note(Mark(x, rows), "mean", None, some, (id(rows), len(some)), rows)
+        compress(carried(object(), x, ()))
+    assert len(notes.found) == 2
+
+
 def test_an_untracked_value_is_refused():
     with pytest.raises(UntrackedValueError):
         bytes_per_row(np.zeros(3))

@@ -23,7 +23,7 @@ from traceprop_engine.lineage.marks import (
     stacked,
     write_note,
 )
-from traceprop_engine.provenance_views import provenance
+from traceprop_engine.provenance_views import compress, provenance
 from traceprop_engine.provenance_views.source_facts import remember_version
 from traceprop_engine.sources import read_source
 from traceprop_engine.stores.database import TABLES
@@ -143,6 +143,21 @@ def test_a_second_save_of_the_same_adds_nothing(store):
     before = counts(store.path)
     assert store.save(value, "features") == number
     assert store.save(store.load("features"), "features") == number
+    assert counts(store.path) == before
+
+
+def test_a_save_after_compression_adds_nothing(store):
+    n = 9_000
+    x = root_rows(default_graph(), n, "x").node
+    rows = np.random.default_rng(0).permutation(n)
+    write_note(Mark(x, range(n)), "mean", None, rows[:-1], 0, rows)
+    write_note(Mark(x, range(n)), "max", None, range(n), 0, range(n))
+    value = carried(object(), derived(default_graph(), n, [(x, rows)]), ())
+    number = store.save(value, "t")
+    before = counts(store.path)
+    compress(value)
+    assert [each.statistic for each in provenance(value).left()] == ["max", "mean"]
+    assert store.save(value, "t") == number
     assert counts(store.path) == before
 
 

@@ -1,21 +1,23 @@
 """Row maps in less memory: what a graph keeps of its values, compressed without loss.
 
 Compressed are the row maps between sets of rows, and the rows of the notes on statistics, which a
-graph keeps for as long as it lives. The rows that a living array or frame holds itself are not.
-What is compressed is unpacked for as long as it is asked, so answers are the same and take longer.
+graph keeps for as long as it lives. The rows that a living array or frame holds itself are not, nor
+those of stacked pieces. What is compressed is unpacked for as long as it is asked, so answers are
+the same, but for the order of statistics, and take longer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from threading import RLock
 from typing import Any
 
 import numpy as np
 
+from traceprop_engine.digests import sha256_bytes
 from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.marks import Node, Note, Notes, Via, derived
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.lineage.rows import map_of
+from traceprop_engine.lineage.rows import as_array, map_of
 from traceprop_engine.provenance_views.packed_maps import MANY_ROWS, PACKED, packed_map
 from traceprop_engine.provenance_views.packing import Packed
 from traceprop_engine.provenance_views.snapshot import Snapshot, nodes_above, snapshot_of
@@ -101,23 +103,42 @@ def _packed(via: Via, n_in: int) -> Via:
 def _compress_notes(notes: Notes) -> None:
     """Put each note with many rows on a set of rows of its own, whose row map is compressed.
 
-    The note gets a new key: the old one holds the identity of the vector, which is now let go.
+    The note gets a new key, of what it says: the old one holds the identity of the vector, which is
+    now let go.
     """
     for node in nodes_above(note.node for note in list(notes.found.values())):
         _compress_edges(node)
     for key, note in list(notes.found.items()):
-        packed = _packed_note(notes, note)
-        if packed is not None:
-            notes.found[object()] = packed
-            del notes.found[key]
+        if _is_packed(note):
+            continue
+        new = _key_of(note)
+        if new not in notes.found:
+            notes.found[new] = _packed_note(notes, note)
+        del notes.found[key]
 
 
-def _packed_note(notes: Notes, note: Note) -> Note | None:
-    if isinstance(note.rows, range) and isinstance(note.chosen_from, range):
-        return None
+def _is_packed(note: Note) -> bool:
+    """Say whether a note holds no vector that is long, or not its own."""
+    if isinstance(note.rows, range):
+        return isinstance(note.chosen_from, range)
+    return len(note.rows) < MANY_ROWS and note.chosen_from is note.rows
+
+
+def _key_of(note: Note) -> Hashable:
+    rows = as_array(note.rows).astype("<i8", copy=False)
+    return (
+        note.statistic,
+        note.column,
+        note.detail,
+        note.node.number,
+        sha256_bytes(rows.tobytes()),
+    )
+
+
+def _packed_note(notes: Notes, note: Note) -> Note:
     if isinstance(note.rows, range) or len(note.rows) < MANY_ROWS:
         few = note.rows if isinstance(note.rows, range) else note.rows.copy()
-        return None if note.chosen_from is note.rows else replace(note, rows=few, chosen_from=few)
+        return replace(note, rows=few, chosen_from=few)
     via = _packed(note.rows, note.node.n_rows)
     every = range(len(note.rows))
     node = derived(notes, len(every), [(note.node, via)])

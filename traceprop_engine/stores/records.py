@@ -42,8 +42,8 @@ class Records:
 
     @property
     def digest(self) -> str:
-        """Of the value."""
-        return _digest(self.value)
+        """Of the value, whatever the order of its notes, which compression changes."""
+        return digest_of_value(self.value)
 
 
 def records_of(snapshot: Snapshot) -> Records:
@@ -55,6 +55,11 @@ def records_of(snapshot: Snapshot) -> Records:
         return _Writer(snapshot, snapshot.token).records()
     said = _Writer(snapshot, "").records().digest
     return _Writer(snapshot, said).records()
+
+
+def digest_of_value(fact: Fact) -> str:
+    """Return the digest of a value, whatever the order of its notes."""
+    return _digest(fact | {"notes": sorted(fact["notes"], key=canonical_json)})
 
 
 def digest_of_map(row_map: RowMap) -> str:
