@@ -309,6 +309,41 @@ def test_damaged_row_maps_are_noticed(store):
                 store.load("t")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE value SET facts = substr(facts, 2)",
+        "UPDATE value SET facts = replace(facts, '\"n_rows\":6', '\"n_rows\":5')",
+        "UPDATE node SET lost = '{'",
+        "UPDATE node SET lost = '{}'",
+        "UPDATE node SET is_statistic = 1",
+        "UPDATE op SET before = '[]'",
+        "UPDATE edge SET n_rows = n_rows - 1",
+        "DELETE FROM edge",
+        "DELETE FROM op",
+    ],
+)
+def test_damaged_records_are_noticed(store, damage):
+    store.save(rich_value(), "t")
+    assert store.load("t").n_rows == 6
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(damage)
+    with pytest.raises(LineageFileError, match="is damaged"):
+        store.load("t")
+
+
+def test_a_damaged_file_version_is_noticed(store, tmp_path):
+    path = tmp_path / "doses.csv"
+    path.write_text("id\n1\n")
+    version, _ = read_source(path)
+    remember_version(default_graph(), version)
+    store.save(carried(object(), root_rows(default_graph(), 1, version.name).node, ()), "t")
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE source SET facts = replace(facts, 'doses.csv', 'other.csv')")
+    with pytest.raises(LineageFileError, match=r"the source .+ is damaged"):
+        store.load("t")
+
+
 def test_a_store_that_another_process_holds_is_waited_for_and_then_said(store, tmp_path):
     impatient = SQLiteStore(store.path, timeout_s=0.05)
     with sqlite3.connect(store.path, isolation_level=None) as connection:

@@ -15,7 +15,14 @@ from traceprop_engine.lineage.rows import Rows
 from traceprop_engine.provenance_views.packing import Packed
 from traceprop_engine.provenance_views.snapshot import Snapshot, note_of
 from traceprop_engine.sources import SourceVersion
-from traceprop_engine.stores.records import Fact, digest_of_map
+from traceprop_engine.stores.records import (
+    Fact,
+    digest_of_map,
+    digest_of_node,
+    digest_of_source,
+    digest_of_step,
+    digest_of_value,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +37,8 @@ class Reader:
         steps: The operations that were made, by digest.
         maps: The row maps that were read, by digest.
         versions: The file versions of sources, by name.
+
+    Every record is held against the digest that it goes by, so that a damaged file is noticed.
     """
 
     path: Path
@@ -45,13 +54,16 @@ class Reader:
         """Return a reader that has read nothing yet."""
         return cls(path, connection, Notes(), {}, {}, {}, {})
 
-    def snapshot(self, facts: Fact) -> Snapshot:
+    def snapshot(self, digest: str) -> Snapshot:
         """Return what was known of the value that was saved.
 
         Raises:
             LineageFileError: The file does not say what it should.
         """
-        self.notes.inputs.update({name: self._node(digest) for name, digest in facts["inputs"]})
+        facts = self._json(self._row("value", digest), "facts")
+        self._check("value", digest, digest_of_value(facts))
+        token = facts["token"]
+        self.notes.inputs.update({name: self._node(of, token) for name, of in facts["inputs"]})
         for number, note in enumerate(facts["notes"]):
             self.notes.found[number] = note_of(
                 ContextDependency(
@@ -63,14 +75,14 @@ class Reader:
                 ),
                 self.notes.inputs[note["input"]],
             )
-        rows, columns = (self._placed(place) for place in facts["places"])
+        rows, columns = (self._placed(place, token) for place in facts["places"])
         return Snapshot(
             facts["n_rows"],
             rows,
             columns,
             self.notes,
             is_scoped=facts["is_scoped"],
-            token=facts["token"],
+            token=token,
             versions=self.versions,
             said=(facts["fidelity"], facts["reason"]),
             is_flow_known=facts["is_flow_known"],
@@ -94,9 +106,8 @@ class Reader:
             params = json.loads(row["params"])
             found = RowMap.from_parts(row["kind"], row["n_out"], row["n_in"], params, columns)
         except (OSError, ValueError, RowMapError) as error:
-            raise self._damaged(f"row map {digest[:12]}") from error
-        if digest_of_map(found) != digest:
-            raise self._damaged(f"row map {digest[:12]}")
+            raise self._damaged("row_map", digest) from error
+        self._check("row_map", digest, digest_of_map(found))
         return found
 
     def _map(self, digest: str) -> RowMap:
@@ -104,7 +115,7 @@ class Reader:
             self.maps[digest] = self.row_map(digest)
         return self.maps[digest]
 
-    def _node(self, digest: str) -> Node:
+    def _node(self, digest: str, token: str) -> Node:
         """Return a node; those that it comes from are made first."""
         waiting = [digest]
         while waiting:
@@ -114,25 +125,35 @@ class Reader:
             missing = [each for each in missing if each not in self.nodes]
             waiting += missing
             if not missing:
-                self.nodes[waiting.pop()] = self._made(row, edges)
+                self.nodes[waiting.pop()] = self._made(row, edges, token)
         return self.nodes[digest]
 
-    def _edges(self, node_id: int) -> list[sqlite3.Row]:
-        return self.connection.execute(
-            "SELECT edge.*, node.digest AS parent, row_map.digest AS row_map FROM edge"
-            " LEFT JOIN node ON node.id = edge.parent_id"
+    def _edges(self, node_id: int) -> list[Fact]:
+        found = self.connection.execute(
+            "SELECT node.digest AS parent, row_map.digest AS row_map, first_row, edge.n_rows"
+            " FROM edge LEFT JOIN node ON node.id = edge.parent_id"
             " LEFT JOIN row_map ON row_map.id = edge.row_map_id"
             " WHERE child_id = ? ORDER BY ordinal",
             [node_id],
-        ).fetchall()
+        )
+        return [dict(each) for each in found]
 
-    def _made(self, row: sqlite3.Row, edges: list[sqlite3.Row]) -> Node:
+    def _made(self, row: sqlite3.Row, edges: list[Fact], token: str) -> Node:
+        fact: Fact = {
+            "n_rows": row["n_rows"],
+            "name": row["name"],
+            "is_statistic": bool(row["is_statistic"]),
+            "lost": self._json(row, "lost"),
+            "claims": self._json(row, "claims"),
+            "source": self._source(row),
+            "is_stack": bool(row["is_stack"]),
+        }
+        self._check("node", row["digest"], digest_of_node(fact, edges, token))
         ways: list[tuple[int, Node | None, Via]] = []
         for each in edges:
             parent = None if each["parent"] is None else self.nodes[each["parent"]]
             via = range(0) if parent is None else as_via(self._map(each["row_map"]))
             ways.append((each["n_rows"], parent, via))
-        self._take_version(row)
         parents = [parent for _, parent, _ in ways if parent is not None]
         own = frozenset() if row["name"] is None else frozenset([row["name"]])
         return Node(
@@ -141,52 +162,70 @@ class Reader:
             edges=() if row["is_stack"] else tuple((p, via) for _, p, via in ways if p is not None),
             pieces=tuple((n, p, _rows(via)) for n, p, via in ways) if row["is_stack"] else (),
             name=row["name"],
-            lost=json.loads(row["lost"]),
-            claims=tuple(json.loads(row["claims"])),
-            is_statistic=bool(row["is_statistic"]),
+            lost=fact["lost"],
+            claims=tuple(fact["claims"]),
+            is_statistic=fact["is_statistic"],
             roots=own.union(*(parent.roots for parent in parents)),
             number=row["id"],
         )
 
-    def _take_version(self, row: sqlite3.Row) -> None:
-        if row["source_id"] is None:
-            return
-        query = "SELECT facts FROM source WHERE id = ?"
-        facts: Any = json.loads(
-            self.connection.execute(query, [row["source_id"]]).fetchone()["facts"]
-        )
-        facts["columns"] = tuple(facts["columns"])
-        self.versions[row["name"]] = SourceVersion(**facts, index=None)
+    def _source(self, node: sqlite3.Row) -> str | None:
+        """Take note of the file version that an input was, and return its digest."""
+        if node["source_id"] is None:
+            return None
+        query = "SELECT * FROM source WHERE id = ?"
+        row = self.connection.execute(query, [node["source_id"]]).fetchone()
+        if row is None:
+            raise self._damaged("node", node["digest"])
+        facts = self._json(row, "facts")
+        self._check("source", row["digest"], digest_of_source(facts))
+        columns = tuple(facts["columns"])
+        self.versions[node["name"]] = SourceVersion(**facts | {"columns": columns}, index=None)
+        return row["digest"]
 
-    def _placed(self, place: Fact | None) -> Placed | None:
+    def _placed(self, place: Fact | None, token: str) -> Placed | None:
         if place is None:
             return None
         rows = _rows(as_via(self._map(place["row_map"])))
-        steps = tuple(self._step(digest) for digest in place["steps"])
-        return Mark(self._node(place["node"]), rows, steps), rows
+        steps = tuple(self._step(digest, token) for digest in place["steps"])
+        return Mark(self._node(place["node"], token), rows, steps), rows
 
-    def _step(self, digest: str) -> Step:
+    def _step(self, digest: str, token: str) -> Step:
         """Return an operation; those before it are made first."""
         waiting = [digest]
         while waiting:
             row = self._row("op", waiting[-1])
-            before = json.loads(row["before"])
-            missing = [each for each in before if each not in self.steps]
+            fact = {name: row[name] for name in ("number", "name", "detail", "n_rows_out")}
+            fact |= {name: self._json(row, name) for name in ("inputs", "n_rows_in", "before")}
+            self._check("op", row["digest"], digest_of_step(fact, token))
+            missing = [each for each in fact["before"] if each not in self.steps]
             waiting += missing
             if not missing:
-                befores = tuple(self.steps[each] for each in before)
-                self.steps[waiting.pop()] = Step(_op(row), befores, row["number"])
+                befores = tuple(self.steps[each] for each in fact["before"])
+                self.steps[waiting.pop()] = Step(_op(fact), befores, fact["number"])
         return self.steps[digest]
 
     def _row(self, table: str, digest: str) -> sqlite3.Row:
         row = self.connection.execute(f"SELECT * FROM {table} WHERE digest = ?", [digest])
         found = row.fetchone()
         if found is None:
-            raise self._damaged(f"{table} {digest[:12]}")
+            raise self._damaged(table, digest)
         return found
 
-    def _damaged(self, what: str) -> LineageFileError:
-        return LineageFileError(self.path, f"{what} is damaged", "save the value again")
+    def _json(self, row: sqlite3.Row, name: str) -> Any:
+        try:
+            return json.loads(row[name])
+        except ValueError as error:
+            raise self._damaged("record", row["digest"]) from error
+
+    def _check(self, table: str, digest: str, found: str) -> None:
+        """Hold a record against the digest that it goes by."""
+        if found != digest:
+            raise self._damaged(table, digest)
+
+    def _damaged(self, table: str, digest: str) -> LineageFileError:
+        what = f"the {table.replace('_', ' ')} {digest[:12]} is damaged"
+        return LineageFileError(self.path, what, "save the value to another file")
 
 
 def as_via(row_map: RowMap) -> Via:
@@ -210,11 +249,11 @@ def _rows(via: Via) -> Rows:
     return via
 
 
-def _op(row: sqlite3.Row) -> Op:
+def _op(fact: Fact) -> Op:
     return Op(
-        row["name"],
-        row["detail"],
-        tuple(json.loads(row["inputs"])),
-        tuple(json.loads(row["n_rows_in"])),
-        row["n_rows_out"],
+        fact["name"],
+        fact["detail"],
+        tuple(fact["inputs"]),
+        tuple(fact["n_rows_in"]),
+        fact["n_rows_out"],
     )

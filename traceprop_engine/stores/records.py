@@ -62,6 +62,25 @@ def digest_of_value(fact: Fact) -> str:
     return _digest(fact | {"notes": sorted(fact["notes"], key=canonical_json)})
 
 
+def digest_of_node(fact: Fact, edges: list[Fact], token: str) -> str:
+    """Return the digest of a set of rows.
+
+    Rows of a named input are told apart by the file, or else by the graph that named them.
+    """
+    of_graph = token if fact["name"] is not None and fact["source"] is None else None
+    return _digest([fact, edges, of_graph])
+
+
+def digest_of_step(fact: Fact, token: str) -> str:
+    """Return the digest of an operation, which is one of the graph that it ran in."""
+    return _digest([fact, token])
+
+
+def digest_of_source(fact: Fact) -> str:
+    """Return the digest of a file version."""
+    return _digest(fact)
+
+
 def digest_of_map(row_map: RowMap) -> str:
     """Return the digest of a row map as it is held."""
     kind, params, columns = row_map.to_parts()
@@ -120,9 +139,7 @@ class _Writer:
             "source": None if node.name is None else self._source(node.name),
             "is_stack": bool(node.pieces),
         }
-        # Rows of a named input are told apart by the file, or else by the graph that named them.
-        of_graph = self._token if node.name is not None and fact["source"] is None else None
-        digest = _digest([fact, edges, of_graph])
+        digest = digest_of_node(fact, edges, self._token)
         self._digest_of[node] = digest
         self._nodes[digest] = fact
         self._edges[digest] = edges
@@ -151,7 +168,7 @@ class _Writer:
         if version is None:
             return None
         fact = version.to_dict()
-        digest = _digest(fact)
+        digest = digest_of_source(fact)
         self._sources[digest] = fact
         return digest
 
@@ -166,7 +183,7 @@ class _Writer:
             "number": step.number if self._snapshot.token is not None else position,
             "before": [self._digest_of[before] for before in step.before],
         }
-        digest = self._digest_of[step] = _digest([fact, self._token])
+        digest = self._digest_of[step] = digest_of_step(fact, self._token)
         self._steps[digest] = fact
 
     def _place(self, placed: Placed | None) -> Fact | None:

@@ -1,6 +1,5 @@
 """Lineage in one SQLite file, for several processes at once."""
 
-import json
 import sqlite3
 from pathlib import Path
 from types import TracebackType
@@ -110,8 +109,8 @@ class SQLiteStore:
             LineageFileError: The file is damaged.
         """
         with self._open().reading() as connection:
-            facts = self._saved_facts(connection, name, number)
-            return ProvenanceView(Reader.of(self.path, connection).snapshot(facts))
+            digest = self._saved_value(connection, name, number)
+            return ProvenanceView(Reader.of(self.path, connection).snapshot(digest))
 
     def names(self) -> list[str]:
         """Return the names that values were saved under."""
@@ -173,11 +172,9 @@ class SQLiteStore:
         with self._open().reading() as connection:
             return connection.execute(query, values).fetchall()
 
-    def _saved_facts(
-        self, connection: sqlite3.Connection, name: str, number: int | None
-    ) -> dict[str, Any]:
+    def _saved_value(self, connection: sqlite3.Connection, name: str, number: int | None) -> str:
         row = connection.execute(
-            "SELECT facts FROM saved JOIN value ON value.id = value_id"
+            "SELECT digest FROM saved JOIN value ON value.id = value_id"
             " WHERE name = ?1 AND (?2 IS NULL OR saved.id = ?2) ORDER BY saved.id DESC LIMIT 1",
             [name, number],
         ).fetchone()
@@ -185,7 +182,7 @@ class SQLiteStore:
             names = connection.execute("SELECT DISTINCT name FROM saved ORDER BY name").fetchall()
             wanted = f"lineage {name!r}" + ("" if number is None else f" with number {number}")
             raise LineageNotSavedError(self.path, wanted, [each["name"] for each in names])
-        return json.loads(row["facts"])
+        return row["digest"]
 
 
 def _node(row: sqlite3.Row) -> StoredNode:
