@@ -181,6 +181,15 @@ DIRECT = {
         x.reshape(N, 2, 2), OTHER.reshape(N, 2, 2), OTHER.reshape(N, 2, 2)
     ),
     "eval batch norm": lambda x: F.batch_norm(x, OTHER[0], OTHER[1]),
+    "rms_norm": lambda x: F.rms_norm(x, (D,)),
+    "quantile along 1": lambda x: x.quantile(0.5, dim=1),
+    "cross entropy of each": lambda x: F.cross_entropy(x / 9, PICKS[:, 0] % D, reduction="none"),
+    "where of itself": lambda x: x.where(x > 9, OTHER),
+    "where of its method": lambda x: x.where(MASK, x.flip(0)),
+    "einsum of one row": lambda x: torch.einsum("ij,ij->ij", x[:1], OTHER),
+    "sort by another name of the axis": lambda x: x.sort(axis=0).values,
+    "topk by another name of the axis": lambda x: x.topk(2, axis=0).values,
+    "chunk by another name of the axis": lambda x: x.chunk(2, axis=1)[0],
 }
 
 
@@ -211,6 +220,7 @@ STATISTICS = {
     "plain on the left": lambda x: OTHER.T @ x,
     "loss": lambda x: F.mse_loss(x, OTHER),
     "quantile": lambda x: x * x.quantile(0.5, dim=0) + 0 * x.sum(),
+    "several quantiles": lambda x: x.quantile(OTHER[0] / 9, dim=1),
     "distances to all": lambda x: torch.cdist(x, x),
     "weights of its own": lambda x: F.linear(x, x),
     "squared by einsum": lambda x: torch.einsum("ij,kj->ik", x, x),
@@ -245,6 +255,10 @@ UNKNOWN = {
     "view of bytes": lambda x: x[:, 0].contiguous().view(torch.int32),
     "scatter": lambda x: x.scatter(0, PICKS, OTHER),
     "renorm": lambda x: x.renorm(2, 0, 1.0),
+    "rms_norm over all axes": lambda x: F.rms_norm(x, (N, D)),
+    "values added to one place": lambda x: torch.zeros(N, D, dtype=torch.float64).index_put(
+        (torch.tensor([0, 0]),), x[:2], accumulate=True
+    ),
 }
 
 
@@ -469,6 +483,23 @@ def test_two_inputs_keep_their_rows_apart(session):
     assert [lineage.maps["other"].backward([row]).tolist() for row in range(5)] == [
         [0], [1], [0], [1], [2],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "look_up",
+    [
+        lambda index: F.embedding(index, OTHER),
+        lambda index: torch.embedding(OTHER, index),
+        F.one_hot,
+        lambda index: F.nll_loss(-OTHER, index % D, reduction="none"),
+    ],
+)
+def test_what_is_looked_up_by_a_tracked_index_has_the_rows_of_the_index(look_up, session):
+    result = look_up(from_torch(PICKS[:, 1], "index", session=session))
+    lineage = session.lineage(result)
+    assert lineage.fidelity == "exact"
+    assert not lineage.contexts
+    assert lineage.maps["index"].kind == "identity"
 
 
 def test_tensors_of_two_sessions_do_not_meet(session):

@@ -35,9 +35,13 @@ class Call:
     fills: bool = False
 
     def argument(self, position: int, *names: str, default: Any = None) -> Any:
-        """Return an argument by its position, or by one of its names."""
+        """Return an argument by its position, or by one of its names.
+
+        What torch calls ``dim`` may be given as ``axis`` too.
+        """
         if position < len(self.args):
             return self.args[position]
+        names = (*names, "axis") if "dim" in names else names
         return next((self.kwargs[name] for name in names if name in self.kwargs), default)
 
     @property

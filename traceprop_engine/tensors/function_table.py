@@ -39,9 +39,8 @@ nanmedian nansum prod std std_mean sum var var_mean
 """
 
 _LOSSES = """
-binary_cross_entropy binary_cross_entropy_with_logits cross_entropy gaussian_nll_loss huber_loss
-kl_div l1_loss mse_loss nll_loss poisson_nll_loss smooth_l1_loss soft_margin_loss
-multilabel_soft_margin_loss
+binary_cross_entropy binary_cross_entropy_with_logits gaussian_nll_loss huber_loss kl_div l1_loss
+mse_loss poisson_nll_loss smooth_l1_loss soft_margin_loss
 """
 
 _IN_PLACE_MOVES = """
@@ -56,8 +55,8 @@ _BATCHED = {
     "dropout2d feature_dropout pixel_shuffle pixel_unshuffle lp_pool2d fold",
     5: "conv3d conv_transpose3d max_pool3d avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d "
     "dropout3d",
-    2: "group_norm rms_norm",
-    1: "one_hot embedding bucketize",
+    2: "group_norm",
+    1: "bucketize",
 }
 
 _INDEX: Final = Moves(index=(2, "index"))
@@ -72,11 +71,16 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(_ELEMENTWISE.split(), by_row.elementwise),
     **dict.fromkeys(_REDUCED.split(), by_row.along(1, "reduce")),
     **dict.fromkeys(_LOSSES.split(), by_row.loss),
+    **dict.fromkeys(
+        ["cross_entropy", "nll_loss", "multilabel_soft_margin_loss"], by_row.loss_of_classes
+    ),
     **{name: by_row.batched(axes) for axes, names in _BATCHED.items() for name in names.split()},
     **dict.fromkeys(["to", "type", "type_as"], by_row.converted),
     "copy": by_row.copied,
     "batch_norm": by_row.batch_norm,
-    "layer_norm": by_row.layer_norm,
+    **dict.fromkeys(["layer_norm", "rms_norm"], by_row.layer_norm),
+    "one_hot": by_row.first_axis((0,)),
+    "embedding": by_row.embedding,
     "prelu": by_row.batched(2),
     "isin": by_row.batched(1),
     "searchsorted": by_row.batched(1, of=(1,)),
@@ -98,8 +102,7 @@ RULES: Final[dict[str, Rule]] = {
     "norm": by_row.along(2, "reduce"),
     "linalg_norm": by_row.along(2, "reduce"),
     "linalg_vector_norm": by_row.along(2, "reduce"),
-    "quantile": by_row.along(2, "reduce"),
-    "nanquantile": by_row.along(2, "reduce"),
+    **dict.fromkeys(["quantile", "nanquantile"], by_row.quantiles),
     "softmax": by_row.along(1, "normalise"),
     "log_softmax": by_row.along(1, "normalise"),
     "softmin": by_row.along(1, "normalise"),
@@ -150,7 +153,7 @@ RULES: Final[dict[str, Rule]] = {
     "masked_scatter": moved.moving(Moves(index=(1, "mask"))),
     "index_copy": moved.moving(_INDEX),
     "index_fill": moved.moving(Moves(index=(2, "index"), values=(3, "value"))),
-    "index_put": moved.moving(Moves(index=(1, "indices"))),
+    "index_put": moved.put_by_index,
     "select_scatter": moved.moving(Moves()),
     "slice_scatter": moved.moving(Moves()),
     **dict.fromkeys(_MOVED.split(), moved.moving(Moves())),

@@ -208,8 +208,16 @@ def chosen_between(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]
     """Rows of `where`: of what was picked, and of the condition."""
     if len(call.args) + len(call.kwargs) == 1:
         return positions_found(call, results)
-    choice = Moves(index=(0, "condition"), values=(1, 2, "input", "other", "self"))
+    at = 1 if call.func is torch.Tensor.where else 0  # ``x.where(condition, other)``
+    choice = Moves(index=(at, "condition"), values=(1, 2, "input", "other", "self"))
     return deciding(choice)(call, results)
+
+
+def put_by_index(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
+    """Rows of `index_put`; values that are added to one place cannot be told apart."""
+    if call.argument(3, "accumulate", default=False):
+        return call.all_lost(results, f"torch.{call.name}(accumulate=True)")
+    return moving(Moves(index=(1, "indices")))(call, results)
 
 
 def positions_found(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:

@@ -58,11 +58,13 @@ def einsum(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
     if not isinstance(equation, str) or "." in equation or "->" not in equation:
         return call.all_lost(results, "torch.einsum without a full equation")
     left, kept = equation.replace(" ", "").split("->")
+    (result,) = results
     factors = [
-        (operand, bool(kept) and axes[:1] == kept[0])
+        # An axis of length one is broadcast.
+        (operand, bool(kept) and axes[:1] == kept[0] and len(operand) == len(result))
         for operand, axes in zip(operands, left.split(","), strict=True)
     ]
-    return [call.made(_kept_or_summed(call, factors, result), result) for result in results]
+    return [call.made(_kept_or_summed(call, factors, result), result)]
 
 
 def _first_keeps(call: Call, results: Sequence[torch.Tensor], min_axes: int) -> list[Outcome]:

@@ -1,6 +1,6 @@
 """Rules for functions that make row ``i`` of the result from row ``i`` of their operands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,38 @@ def batched(min_axes: int, *, of: Sequence[int] = (0,)) -> Rule:
     return rule
 
 
-def _with_context(call: Call, of: Sequence[int], result: torch.Tensor) -> list[Contribution]:
+def first_axis(of: Sequence[int]) -> Rule:
+    """Return the rule of a function that keeps axis 0, whatever axes come after it.
+
+    Args:
+        of: The positions of the operands with rows, which are not broadcast; all others, such as
+            weights, are context.
+    """
+
+    def rule(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
+        return [call.made(_with_context(call, of, r, _kept), r) for r in results]
+
+    return rule
+
+
+def embedding(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
+    """Rows of a table looked up by index: those of the index."""
+    index_at = 1 if call.func is torch.embedding else 0
+    return first_axis((index_at,))(call, results)
+
+
+def _kept(tensor: torch.Tensor, placed: Placed, result: torch.Tensor) -> Contribution:
+    """Return what an operand gives whose axis 0 is that of the result."""
+    keeps = tensor.ndim and result.ndim and len(tensor) == len(result)
+    return Contribution(placed) if keeps else to_all(placed, result)
+
+
+def _with_context(
+    call: Call,
+    of: Sequence[int],
+    result: torch.Tensor,
+    keep: Callable[[torch.Tensor, Placed, torch.Tensor], Contribution] = aligned,
+) -> list[Contribution]:
     """Return what operands give by their places: a tensor may stand in two of them."""
     parts: list[Contribution] = []
     for at, value in enumerate([*call.args, *call.kwargs.values()]):
@@ -88,7 +119,7 @@ def _with_context(call: Call, of: Sequence[int], result: torch.Tensor) -> list[C
             placed = call.placed(tensor)
             if placed is not None:
                 by_row = at in of and at < len(call.args)
-                parts.append(aligned(tensor, placed, result) if by_row else to_all(placed, result))
+                parts.append(keep(tensor, placed, result) if by_row else to_all(placed, result))
     return parts
 
 
@@ -117,6 +148,21 @@ def loss(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
     return over_everything(call, results)
 
 
+def loss_of_classes(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
+    """Rows of a loss that takes the scores of all classes of a row at once."""
+    if call.kwargs.get("reduction", "mean") == "none":
+        return first_axis((0, 1))(call, results)
+    return over_everything(call, results)
+
+
+def quantiles(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
+    """Rows of quantiles; several of them come along an axis before that of the rows."""
+    asked = call.argument(1, "q")
+    if isinstance(asked, torch.Tensor) and asked.ndim:
+        return over_everything(call, results)
+    return along(2, "reduce")(call, results)
+
+
 def over_everything(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
     """Rows of a result in which all rows of all operands meet."""
     return [
@@ -140,7 +186,7 @@ def along(position: int, what: str, *names: str, default: Any = None) -> Rule:
     def rule(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
         source = call.first
         placed = call.placed(source)
-        given = call.argument(position, "dim", "axis", *names, default=default)
+        given = call.argument(position, "dim", *names, default=default)
         if isinstance(given, torch.Tensor) and what == "reduce":
             return elementwise(call, results)  # `max` and `min` of two tensors
         if placed is None or not isinstance(source, torch.Tensor):
