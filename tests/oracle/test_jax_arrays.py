@@ -296,6 +296,29 @@ def test_what_was_not_declared_or_loses_rows_is_refused(session):
         tracked_vmap(jnp.add)(array, array[:2])
 
 
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda a: a @ jnp.ones((N, D, 2)),
+        lambda a: a.take(jnp.array([[0, 1]])),
+        lambda a: a.sort_by(a.x),
+        lambda a: tracked_vmap(lambda row, other: row + other["rows"].x[0])(a, {"rows": a}),
+        lambda a: tracked_jit(lambda b, other: b + other.x[::-1], row_wise=True)(a, other=a),
+    ],
+)
+def test_what_would_hide_the_rows_of_an_operand_is_refused(mix, session):
+    array = from_jax(values(), "data", session=session)
+    with pytest.raises(UnknownRowsError):
+        mix(array)
+
+
+def test_a_mapped_function_of_no_rows_gives_none(session):
+    none = from_jax(values(), "data", session=session)[:0]
+    result = tracked_vmap(lambda row: row * 2)(none)
+    assert result.shape == (0, D)
+    assert session.lineage(result).maps["data"].n_out == 0
+
+
 def test_jax_does_not_take_it_for_an_array(session):
     array = from_jax(values(), "data", session=session)
     for function in (jnp.exp, jnp.sum, jnp.linalg.norm):

@@ -37,7 +37,7 @@ def tracked_vmap(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def mapped(*args: Any) -> Any:
         axes = tuple(0 if isinstance(each, TrackedJax) else None for each in args)
-        tracked = _tracked(args, function)
+        tracked = _tracked(args, {}, function)
         if axes not in compiled:
             compiled[axes] = jax.jit(jax.vmap(function, in_axes=axes))
         out = compiled[axes](*_plain(args))
@@ -81,7 +81,7 @@ def tracked_jit(
 
     @functools.wraps(function)
     def declared(*args: Any, **kwargs: Any) -> Any:
-        tracked = _tracked(args, function)
+        tracked = _tracked(args, kwargs, function)
         plain = _plain(args)
         out = compiled(*plain, **kwargs)
         _require_rows(out, len(tracked[0]), _name(function))
@@ -98,8 +98,16 @@ def tracked_jit(
     return declared
 
 
-def _tracked(args: Sequence[Any], function: Callable[..., Any]) -> list[TrackedJax]:
+def _tracked(
+    args: Sequence[Any], kwargs: dict[str, Any], function: Callable[..., Any]
+) -> list[TrackedJax]:
     tracked = [each for each in args if isinstance(each, TrackedJax)]
+    leaves = jax.tree_util.tree_leaves((args, kwargs), is_leaf=_is_tracked)
+    if sum(map(_is_tracked, leaves)) > len(tracked):
+        raise UnknownRowsError(
+            f"{_name(function)!r} was called with a tracked array inside another argument",
+            "give it as a positional argument of its own, or its plain values `.x`",
+        )
     lengths = {each.x.shape[:1] if each.rows and each.rows[0].ndim else () for each in tracked}
     if len(lengths) != 1 or lengths == {()}:
         raise UnknownRowsError(
@@ -107,6 +115,10 @@ def _tracked(args: Sequence[Any], function: Callable[..., Any]) -> list[TrackedJ
             "give at least one, and cut them to the same rows",
         )
     return tracked
+
+
+def _is_tracked(value: Any) -> bool:
+    return isinstance(value, TrackedJax)
 
 
 def _plain(args: Sequence[Any]) -> list[Any]:
@@ -122,7 +134,7 @@ def _result(
     x: Any, tracked: Sequence[TrackedJax], name: str, claims: tuple[str, ...]
 ) -> TrackedJax:
     # Rows go by position, whatever the shape of the rest: each operand counts as one column.
-    column = x.reshape(len(x), -1)[:, :1]
+    column = jax.ShapeDtypeStruct((len(x), 1), x.dtype)
     columns = [TrackedJax(column, each.rows, each.origin, each.steps) for each in tracked]
     found = elementwise(column, columns, name)
     origin = found.origin

@@ -202,6 +202,8 @@ class TrackedJax:
     def take(self, indices: Any) -> "TrackedJax":
         """Return the rows at ``indices``, which may be traced; none, and zeros, out of range."""
         at = values_of(indices)
+        if jnp.ndim(at) > 1:
+            raise UnknownRowsError("An index of several axes has no rows", "take with a vector")
         x = jnp.take(self.x, at, axis=0, mode="fill", fill_value=0)
         rows = self._row_vectors("take")
         return self._of(x, tuple(_taken(each, at) for each in rows), "take")
@@ -348,7 +350,8 @@ def _product(left: Any, right: Any) -> TrackedJax:
     for each, is_left in ((left, True), (right, False)):
         if not isinstance(each, TrackedJax):
             continue
-        if each.ndim > _MATRIX and each.rows and each.rows[0].ndim:
+        n_axes = max(each.ndim, jnp.ndim(values_of(right)) if is_left else 0)
+        if n_axes > _MATRIX and each.rows and each.rows[0].ndim:
             raise UnknownRowsError(
                 "A product of batches of matrices has no single axis of rows",
                 "map it over rows with `tracked_vmap`",
