@@ -216,6 +216,14 @@ def test_splits_and_samples_keep_rows(run):
     assert labels_of(lineage) == [[label] for label in wanted.index]
 
 
+def test_arguments_given_by_name_in_any_order_keep_the_rows_of_the_features():
+    _, _, lineage = both(
+        lambda d: pandas_out(StandardScaler()).fit_transform(y=d["y"].iloc[::-1], X=d[["x"]])
+    )
+    assert lineage.fidelity == "exact"
+    assert lineage.maps["visits"].kind == "identity"
+
+
 def test_the_rows_of_a_split_are_apart():
     _, _, lineage = both(split)
     train, test = train_test_split(visits(), random_state=0)
@@ -237,10 +245,21 @@ class Reversed(TransformerMixin, BaseEstimator):
         return np.asarray(["x"])
 
 
+class PlainlyReversed:
+    """The same without scikit-learn's base class, which a pipeline takes as well."""
+
+    def fit(self, x, y=None):
+        return self
+
+    def transform(self, x):
+        return x.iloc[::-1]
+
+
 @pytest.mark.parametrize(
     "make",
     [
         Reversed,
+        lambda: Pipeline([("own", PlainlyReversed()), ("scaled", pandas_out(StandardScaler()))]),
         lambda: FunctionTransformer(lambda d: d.iloc[::-1]),
         lambda: make_pipeline(pandas_out(StandardScaler()), Reversed()),
     ],

@@ -12,8 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 from sklearn.base import BaseEstimator
@@ -23,6 +22,7 @@ from traceprop_engine.estimators.known import APPLYING, FITTING, is_known, reads
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.carriers import carried, node_of, placed_of, plain_of
 from traceprop_engine.lineage.marks import Placed, Step, Tracked, write_note
+from traceprop_engine.lineage.openable import Openable
 from traceprop_engine.lineage.pandas_align import set_axis_mark
 from traceprop_engine.lineage.pandas_marks import has_mark
 from traceprop_engine.lineage.pandas_patches import Hook, HookSet
@@ -35,7 +35,7 @@ _known_hooks: dict[tuple[type, str], Hook] = {}
 _hooks = HookSet([])
 
 
-class EstimatorFollowing:
+class EstimatorFollowing(Openable):
     """Follows estimators for as long as it is open; several may be open at once.
 
     Classes that are imported later are not followed: what they read is noted by the capture of
@@ -56,18 +56,6 @@ class EstimatorFollowing:
 
     def __init__(self) -> None:
         self._is_open = False
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def open(self) -> None:
         """Begin to follow the estimators whose classes are loaded; no more than once."""
@@ -162,7 +150,8 @@ def _called(
         _is_inside.reset(token)
     if name in FITTING:
         _note_fit(estimator, marked)
-    return result if result is estimator else _applied(name, estimator, given[0], marked, result)
+    subject = args[0] if args else kwargs.get("X")
+    return result if result is estimator else _applied(name, estimator, subject, marked, result)
 
 
 def _note_fit(estimator: Any, marked: Sequence[Placed]) -> None:

@@ -43,6 +43,9 @@ def reads_rows_beside(estimator: Any) -> bool:
     )
 
 
-def _inside(estimator: Any) -> Iterable[BaseEstimator]:
+def _inside(estimator: Any) -> Iterable[Any]:
+    """Return the estimators inside another one, whether they derive from scikit-learn's or not."""
+    if not isinstance(estimator, BaseEstimator):
+        return []
     parameters = estimator.get_params(deep=True).values()
-    return [value for value in parameters if isinstance(value, BaseEstimator)]
+    return [value for value in parameters if hasattr(value, "fit") and not isinstance(value, type)]

@@ -4,8 +4,7 @@ While a session is open, a few internal functions of pandas, those by which ever
 and stacks rows, report what they did. The user's code runs unchanged on ordinary frames.
 """
 
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.decode import Followed, followed_value
 from traceprop_engine.lineage.marks import Notes, Placed, Tracked
 from traceprop_engine.lineage.open_sessions import announce
+from traceprop_engine.lineage.openable import Openable
 from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
 from traceprop_engine.lineage.pandas_exit_hooks import exit_hooks
 from traceprop_engine.lineage.pandas_group_hooks import group_hooks
@@ -57,7 +57,7 @@ def _require_known_release() -> None:
         raise PandasInternalsError(f"pandas {pd.__version__} is not a release that was tested")
 
 
-class CaptureSession:
+class CaptureSession(Openable):
     """Follows the rows of the frames that are loaded into it.
 
     Frames of no session are not followed, whatever else is open; sessions in several threads do not
@@ -76,18 +76,6 @@ class CaptureSession:
     def __init__(self) -> None:
         self._notes = Notes()
         self._was_open = False
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def open(self) -> None:
         """Begin to follow rows.
