@@ -160,6 +160,13 @@ def test_unknown_inputs_are_refused(session):
         record([0], {}, session=session)
 
 
+@pytest.mark.parametrize("value", [7, np.array(1.0), (each for each in [1, 2])])
+def test_a_value_without_a_length_is_refused(session, value):
+    session.load(docs(), "docs")
+    with pytest.raises(DeclarationError, match="has no length"):
+        record(value, {"docs": [0]}, session=session)
+
+
 def test_inputs_of_two_sessions_are_refused(session):
     mine = session.load(docs(), "docs")
     with CaptureSession() as other:

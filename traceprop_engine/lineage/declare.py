@@ -58,8 +58,8 @@ def record(out: Any, inputs: DeclaredInputs, *, session: CaptureSession | None =
         not changed.
 
     Raises:
-        DeclarationError: There is no such input, its rows are not followed, or a length or a row
-            number does not fit.
+        DeclarationError: ``out`` has no length, there is no such input, its rows are not followed,
+            or a length or a row number does not fit.
 
     Example:
         >>> import pandas as pd
@@ -71,6 +71,7 @@ def record(out: Any, inputs: DeclaredInputs, *, session: CaptureSession | None =
         array([1])
     """
     value = plain_of(out)
+    n_rows = _length(value)
     pairs = list(inputs.items()) if isinstance(inputs, Mapping) else list(inputs)
     if not pairs:
         raise DeclarationError(
@@ -80,11 +81,11 @@ def record(out: Any, inputs: DeclaredInputs, *, session: CaptureSession | None =
     notes = _one_of(parents)
     labels = [_label(each) for each, _ in pairs]
     edges = [
-        (node, _via(declared, label, len(value), node.n_rows))
+        (node, _via(declared, label, n_rows, node.n_rows))
         for (_, declared), label, (node, _) in zip(pairs, labels, parents, strict=True)
     ]
     claim = f"the rows of {', '.join(labels)} were declared with `record`"
-    node = derived(notes, len(value), edges, claims=(claim,))
+    node = derived(notes, n_rows, edges, claims=(claim,))
     return carried(value, node, (_step(node, edges, labels, parents),))
 
 
@@ -192,6 +193,15 @@ def _declared(out: Any, followed: Mapping[str, Any], rows: Mapping[str, Any], fu
     if not rows:
         return out
     return record(out, [(followed[name], each) for name, each in rows.items()])
+
+
+def _length(value: Any) -> int:
+    try:
+        return len(value)
+    except TypeError:
+        raise DeclarationError(
+            f"A {type(value).__name__} has no length, so no rows", "return one item for each row"
+        ) from None
 
 
 def _parents_of(
