@@ -4,7 +4,7 @@ Each error takes its culprits as data and writes its own one-line message: what 
 object, and what the reader can do about it.
 """
 
-from traceprop_engine.errors.arrays import ArrayInputError, GranularityError
+from traceprop_engine.errors.arrays import GranularityError
 from traceprop_engine.errors.arrays_kept import ArrayNotKeptError
 from traceprop_engine.errors.base import ExtraMissingError, TracepropError
 from traceprop_engine.errors.declarations import DeclarationError
@@ -123,7 +123,6 @@ from traceprop_engine.errors.tensors import (
 )
 
 __all__ = [
-    "ArrayInputError",
     "ArrayNotKeptError",
     "BlockNotFoundError",
     "CaptureError",
