@@ -15,6 +15,10 @@ test:
 	pytest
 
 bench:
-	python -m benchmarks.capture --rows 1000000
-	python -m benchmarks.influence --dataset generated
-	python -m benchmarks.row_map --rows 1000000
+	python -m benchmarks.capture
+	python -m benchmarks.identity
+	python -m benchmarks.influence
+	python -m benchmarks.row_map
+	python -m benchmarks.row_queries
+	python -m benchmarks.sql
+	python -m benchmarks.tensors

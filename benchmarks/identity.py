@@ -1,6 +1,6 @@
 """How much do row fingerprints cost, and how fast are two versions of a source matched?
 
-Run: ``python benchmarks/identity.py [rows]``. Times are of the processor, the least of three.
+Run: ``python -m benchmarks.identity [rows]``. Times are of the processor, the least of three.
 """
 
 import sys
