@@ -14,6 +14,7 @@ from traceprop_dagster.io_manager import TracepropIOManager
 from traceprop_dagster.lineage_checks import AssetLineageCheck, check_asset_lineage
 from traceprop_dagster.metadata import dataset_name
 from traceprop_engine.cli.options import answer, answer_json, json_option, open_store, progress
+from traceprop_engine.errors.foreign import Attempt, told
 from traceprop_engine.store import Store
 
 _REFUTED, _UNCHECKED = 1, 2
@@ -118,8 +119,15 @@ def _store(stack: ExitStack, definitions: dg.Definitions, asset: dg.AssetsDefini
     if not isinstance(manager, TracepropIOManager):
         reason = f"its IO manager '{key}' is no TracepropIOManager"
         raise AssetReplayError(dataset_name(asset.key), reason, "name the store with --store")
-    made = stack.enter_context(dg.build_resources({**(definitions.resources or {})}))
-    return open_store(Path(getattr(made, key).store.path))
+    path = None
+    with Attempt() as attempt:
+        made = stack.enter_context(dg.build_resources({key: manager}))
+        path = Path(getattr(made, key).store.path)
+    if path is None:
+        assert attempt.error is not None  # noqa: S101 (nothing else leaves the block)
+        reason = f"its IO manager '{key}' cannot be made ({told(attempt.error)})"
+        raise AssetReplayError(dataset_name(asset.key), reason, "give it what it has in a run")
+    return open_store(path)
 
 
 def _document(found: AssetLineageCheck) -> dict[str, object]:

@@ -40,6 +40,12 @@ class Factor(dg.ConfigurableResource):
     by: float
 
 
+class Unused(dg.ConfigurableResource):
+    def setup_for_execution(self, context):
+        if "BROKEN_RESOURCE" in os.environ:
+            raise RuntimeError("no database")
+
+
 @dg.asset
 def adults(people: pd.DataFrame) -> pd.DataFrame:
     return people[people["age"] > 24].sort_values("age", ascending=False)
@@ -114,6 +120,7 @@ defs = dg.Definitions(
         "store": store,
         "io_manager": TracepropIOManager(store=store),
         "factor": Factor(by=2.0),
+        "unused": Unused(),
     },
 )
 """
@@ -286,6 +293,14 @@ def test_an_asset_that_was_never_recorded_is_named(project, tmp_path):
     Store.create(tmp_path / "empty")
     with pytest.raises(DatasetNotFoundError, match="'adults'"):
         invoke("adults", "--store", str(tmp_path / "empty"))
+
+
+def test_only_what_is_needed_is_made_and_a_store_that_cannot_be_is_named(project, monkeypatch):
+    monkeypatch.setenv("BROKEN_RESOURCE", "1")
+    assert invoke("adults").exit_code == 0
+    monkeypatch.delenv("FUZZ_TEST_STORE")
+    with pytest.raises(AssetReplayError, match="'io_manager' cannot be made"):
+        invoke("adults")
 
 
 def test_the_check_passes_for_honest_assets(project):

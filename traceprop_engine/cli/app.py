@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from traceprop_engine.cli.text import first_line
 from traceprop_engine.errors import CommandLoadError, TracepropError
+from traceprop_engine.errors.foreign import Attempt, told
 
 DISTRIBUTION = "traceprop-dagster"
 GROUP = "traceprop.commands"
@@ -32,19 +32,6 @@ _OWN = {
 }
 _UNANSWERED = 2
 _INTERRUPTED = 130
-# What importing the module of somebody else may end in.
-_LOAD_FAILURES = (
-    ImportError,
-    SyntaxError,
-    AttributeError,
-    NameError,
-    TypeError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    OSError,
-    TracepropError,
-)
 
 
 class Commands(click.Group):
@@ -90,10 +77,11 @@ def _declared() -> dict[str, EntryPoint]:
 def _load(declared: EntryPoint) -> click.Command:
     if declared.name in _OWN:
         return declared.load()
-    try:
+    command = None
+    with Attempt() as attempt:
         command = declared.load()
-    except _LOAD_FAILURES as error:
-        return _broken(declared, f"{type(error).__name__}: {first_line(str(error))}")
+    if attempt.error is not None:
+        return _broken(declared, told(attempt.error))
     if not isinstance(command, click.Command):
         return _broken(declared, f"{declared.value} is no click command")
     return command

@@ -147,8 +147,3 @@ def flowed(items: Sequence[str], width: int, *, indent: int = 2, gap: str = " ")
             longer = item
         current = longer
     return [" " * indent + shorten(line, width - indent) for line in [*lines, current] if line]
-
-
-def first_line(text: str) -> str:
-    """Return the first line of ``text`` that says something; an empty text if none does."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")

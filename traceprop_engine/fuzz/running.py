@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import pandas as pd
 
 from traceprop_engine.errors import LineageFuzzError
+from traceprop_engine.errors.foreign import Attempt, told
 from traceprop_engine.fuzz.changes import Frames
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.pandas_capture import CaptureSession
@@ -65,12 +65,10 @@ class Run:
 class Refusal:
     """The error by which a function refused its inputs."""
 
-    error: Exception
+    error: BaseException
 
     def __str__(self) -> str:
-        lines = str(self.error).strip().splitlines() or [""]
-        text = lines[0].removesuffix(".")
-        return f"{type(self.error).__name__}: {text}" if text else type(self.error).__name__
+        return told(self.error)
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ class Runner:
 
     def run(self, frames: Frames) -> Run | Refusal:
         """Return the result for these inputs."""
-        attempt = _Attempt()
-        with attempt:
+        with Attempt() as attempt:
             return self._run({name: frame.copy() for name, frame in frames.items()})
         assert attempt.error is not None  # noqa: S101 (nothing else leaves the block)
         return Refusal(attempt.error)
@@ -110,26 +107,3 @@ class Runner:
                 "claim a lineage of the rows that the function returns",
             )
         return Run(frame, lineage)
-
-
-class _Attempt:
-    """Keeps the error by which a function refuses inputs that it was never meant to see.
-
-    It may be of any class, as it is the user's own; it is counted and reported, not lost.
-    """
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, Exception):
-            self.error = error
-        return self.error is not None
