@@ -103,7 +103,6 @@ def test_the_working_directory_of_a_target_is_where_it_imports_from(here):
         "load_from: 3",
         "load_from: {python_file: a.py}",
         "load_from: [python_file: {x: 1}]",
-        "- 1",
     ],
 )
 def test_a_workspace_that_names_nothing_is_refused(here, text):
