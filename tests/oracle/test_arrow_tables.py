@@ -1,7 +1,5 @@
 """Arrow tables that know their rows, against planted keys and against plain Arrow."""
 
-import random
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +7,7 @@ import pytest
 
 pytest.importorskip("polars")
 
+from tests.oracle.planted_keys import keys_of, maps_to, plain_and_tracked, random_chain
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.frames import (
     concat_arrow,
@@ -38,25 +37,9 @@ def visits(n=N, seed=0):
 PEOPLE = pa.table({"pkey": [0, 1, 2, 3, 4], "g": [3, 1, 1, 0, 9], "name": list("vwxyz")})
 
 
-def keys_of(table, column="key"):
-    return [
-        [] if value is None else sorted(value) if isinstance(value, list) else [value]
-        for value in table[column].to_pylist()
-    ]
-
-
-def maps_to(lineage, name):
-    row_map = lineage.maps[name]
-    return [row_map.backward([row]).tolist() for row in range(row_map.n_out)]
-
-
 def both(run, *names):
     plain = {"visits": visits(), "people": PEOPLE}
-    with CaptureSession() as session:
-        wanted = run(*(plain[name] for name in names))
-        tracked = run(*(track_arrow(plain[name], name, session=session) for name in names))
-        found, lineage = session.finish(tracked)
-    return wanted, found, lineage
+    return plain_and_tracked(run, {name: plain[name] for name in names}, track_arrow)
 
 
 EXACT = {
@@ -125,6 +108,13 @@ def test_a_join_that_chooses_the_other_side():
     _, found, lineage = both(run, "visits", "people")
     assert maps_to(lineage, "people") == keys_of(found, "pkey")
     assert lineage.maps["visits"].kind == "context"
+
+
+def test_the_kind_of_a_join_may_be_given_by_its_place():
+    run = lambda t, p: t.join(p, "g", None, "inner", use_threads=False)  # noqa: E731
+    wanted, found, lineage = both(run, "visits", "people")
+    assert found.sort_by("key").equals(wanted.sort_by("key"))
+    assert maps_to(lineage, "people") == keys_of(found, "pkey")
 
 
 def test_what_is_not_understood_is_visibly_lost():
@@ -206,15 +196,7 @@ STEPS = [
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_chains(seed):
-    choice = random.Random(seed)  # noqa: S311  (a seeded choice of verbs)
-    chain = [(choice.choice(STEPS), choice.randrange(10**6)) for _ in range(choice.randint(2, 9))]
-
-    def run(table):
-        for step, number in chain:
-            table = step(table, random.Random(number))  # noqa: S311  (a seeded choice)
-        return table
-
-    wanted, found, lineage = both(run, "visits")
+    wanted, found, lineage = both(random_chain(STEPS, seed), "visits")
     assert found.equals(wanted)
     assert lineage.fidelity == "exact"
     assert maps_to(lineage, "visits") == keys_of(wanted)

@@ -1,13 +1,12 @@
 """Random chains of Polars verbs, against planted keys and against plain Polars."""
 
-import random
-
 import pytest
 
 pl = pytest.importorskip("polars")
 from polars.testing import assert_frame_equal  # noqa: E402  (after importorskip)
 
-from tests.oracle.polars_oracle import PEOPLE, both, keys_of, maps_to  # noqa: E402
+from tests.oracle.planted_keys import keys_of, maps_to, random_chain  # noqa: E402
+from tests.oracle.polars_oracle import PEOPLE, both  # noqa: E402
 
 pytestmark = pytest.mark.oracle
 
@@ -29,15 +28,7 @@ STEPS = [
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_chains(seed):
-    choice = random.Random(seed)  # noqa: S311  (a seeded choice of verbs)
-    chain = [(choice.choice(STEPS), choice.randrange(10**6)) for _ in range(choice.randint(2, 9))]
-
-    def run(frame):
-        for step, number in chain:
-            frame = step(frame, random.Random(number))  # noqa: S311  (a seeded choice)
-        return frame
-
-    wanted, found, lineage = both(run, "visits")
+    wanted, found, lineage = both(random_chain(STEPS, seed), "visits")
     assert_frame_equal(found, wanted)
     assert lineage.fidelity == "exact"
     assert maps_to(lineage, "visits") == keys_of(wanted)

@@ -3,6 +3,8 @@
 Column ``key`` numbers the rows of an input, so that a result says itself which rows it holds.
 """
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ pl = pytest.importorskip("polars")
 import polars.selectors as cs  # noqa: E402  (after importorskip)
 from polars.testing import assert_frame_equal  # noqa: E402  (after importorskip)
 
-from tests.oracle.polars_oracle import PEOPLE, N, both, keys_of, maps_to, visits  # noqa: E402
+from tests.oracle.planted_keys import keys_of, maps_to  # noqa: E402  (after importorskip)
+from tests.oracle.polars_oracle import PEOPLE, N, both, visits  # noqa: E402
 from traceprop_engine.errors import CaptureError  # noqa: E402  (after importorskip)
 from traceprop_engine.frames import TrackedPolars, concat_polars, track_polars  # noqa: E402
 from traceprop_engine.lineage import CaptureSession  # noqa: E402
@@ -102,6 +105,18 @@ EXACT = {
         pl.DataFrame({"g": [0, 1], "w": [1.0, 2.0]}), on="g", how="left", maintain_order="left"
     ),
     "plus": lambda d: d.select("key") + 0,
+    "reflected": lambda d: 1 * (0 + d.select("key")),
+    "sort by two of one name": lambda d: d.sort(pl.col.x > 0, "x", maintain_order=True),
+    "top by two of one name": lambda d: d.top_k(4, by=[pl.col.x > 0, "x"]).sort("key"),
+    "sort by what is read once": lambda d: d.sort((n for n in ["s", "x"]), maintain_order=True),
+    "filter by what is read once": lambda d: d.filter(pl.col(n) > 0 for n in ["x", "h"]),
+    "groups by what is read once": lambda d: d.group_by(
+        (n for n in ["g", "s"]), maintain_order=True
+    ).agg("key"),
+    "unique by an expression": lambda d: d.unique(
+        pl.col.key % 5, keep="first", maintain_order=True
+    ),
+    "brackets columns by a slice": lambda d: d["key":"x"],
     "interpolate": lambda d: d.with_columns(pl.col.x).interpolate().cast({"key": pl.Int64}),
 }
 
@@ -128,6 +143,13 @@ LOST = {
     "head of groups": lambda d: d.group_by("g", maintain_order=True).head(1),
     "sql": lambda d: d.drop("l").sql("select * from self where x > 0"),
     "rows by a function": lambda d: d.select("x", "g").map_rows(lambda row: (row[0],)),
+    "what is read once": lambda d: d.with_columns(pl.col(n).sort() for n in ["x"]),
+    "what is read from a dict": lambda d: d.with_columns({"x": pl.col.x.sort()}.values()),
+    "groups of one constant": lambda d: d.group_by(pl.lit(1)).agg(pl.col.x.sum()),
+    "some of the groups": lambda d: (
+        d.group_by("g", maintain_order=True).having(pl.len() > 5).agg("key")
+    ),
+    "fewer rows added": lambda d: d.select("key") + d.select("key").head(3),
     "a nested sort": lambda d: d.with_columns(pl.struct(pl.col.x.sort()).alias("n")),
 }
 
@@ -168,6 +190,7 @@ def test_a_statistic_depends_on_all_rows_and_comes_from_none(run):
         (lambda d: d.filter(pl.col.g.is_in(pl.col.g.head(2).implode())), "filter"),
         (lambda d: d.head(len(d.rows()) - 1), "rows"),
         (lambda d: d.fill_null(strategy="mean"), "fill_null"),
+        (lambda d: d.select("x").shift(1, fill_value=pl.col.x.max()), "shift"),
         (lambda d: d.with_columns(pl.col.x.mean().over("g").alias("m")), "with_columns"),
     ],
 )
@@ -305,6 +328,25 @@ def test_the_frame_of_the_user_is_never_changed():
         with pytest.raises(CaptureError, match="never changed in place"):
             tracked.vstack(mine, in_place=True)
     assert_frame_equal(mine, visits())
+
+
+def test_a_change_by_the_user_in_place_does_not_reach_a_tracked_frame():
+    mine = visits()
+    with CaptureSession() as session:
+        tracked = track_polars(mine, "visits", session=session)
+        mine.extend(visits())
+        found, lineage = session.finish(copy.deepcopy(tracked).tail(2))
+    assert_frame_equal(found, visits().tail(2))
+    assert maps_to(lineage, "visits") == [[N - 2], [N - 1]]
+
+
+def test_a_frame_of_a_closed_session_is_a_new_input_of_the_next():
+    with CaptureSession() as session:
+        tracked = track_polars(visits(), "visits", session=session)
+    with CaptureSession() as session:
+        again = track_polars(tracked.head(3), "again", session=session)
+        _, lineage = session.finish(again.reverse())
+    assert maps_to(lineage, "again") == [[2], [1], [0]]
 
 
 def test_facts_are_those_of_the_frame():

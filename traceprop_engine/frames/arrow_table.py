@@ -14,7 +14,7 @@ import pyarrow as pa
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.frames.followed import FollowedFrame, note_frame, placed_input
 from traceprop_engine.frames.hidden_names import OTHER_ROW, ROW, require_free
-from traceprop_engine.lineage.carriers import carried, node_of, placed_of, plain_of
+from traceprop_engine.lineage.carriers import carried, placed_of, plain_of
 from traceprop_engine.lineage.marks import Mark, Node, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.lineage.rows import IntArray
@@ -44,7 +44,6 @@ _SAME_ROWS = [
 ]
 _WITH_VALUES = ("add_column", "append_column", "set_column")
 _PICKED = ("drop_null", "filter", "slice", "sort_by", "take")
-_ONE_SIDED = ("left semi", "left anti", "right semi", "right anti")
 
 
 class TrackedTable(FollowedFrame):
@@ -68,27 +67,24 @@ class TrackedTable(FollowedFrame):
         self.note_all("to_arrow")
         return self._frame
 
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """Return a pandas frame, which an open session of its inputs goes on to follow."""
-        frame = self._frame.to_pandas(**options)
-        if self._placed is None:
-            return frame
-        return carried(
-            frame, node_of(self._placed), (self._step("to_pandas", (), [self], len(frame)),)
-        )
-
-    def join(self, right_table: Any, keys: Any, right_keys: Any = None, **options: Any) -> Self:
+    def join(
+        self,
+        right_table: Any,
+        keys: Any,
+        right_keys: Any = None,
+        join_type: str = "left outer",
+        **options: Any,
+    ) -> Self:
         """Return the rows of two tables that match, see `pyarrow.Table.join`."""
-        how = options.get("join_type", "left outer")
         right = _numbered(plain_of(right_table), OTHER_ROW)
-        joined = _numbered(self._frame).join(right, keys, right_keys, **options)
+        joined = _numbered(self._frame).join(right, keys, right_keys, join_type, **options)
         parts: list[tuple[Any, IntArray]] = []
         for part, name in ((self, ROW), (right_table, OTHER_ROW)):
             if name in joined.column_names:
                 parts.append((part, _row_numbers(joined, name)))
             else:
-                note_frame(part, f"{self.KIND}.join({how})")
-        return self.of_joined(_without_numbers(joined), parts, "join", keys, how)
+                note_frame(part, f"{self.KIND}.join({join_type})")
+        return self.of_joined(_without_numbers(joined), parts, "join", keys, join_type)
 
     def group_by(self, keys: Any, **options: Any) -> "TrackedTableGroups":
         """Return groups of rows, see `pyarrow.Table.group_by`."""
@@ -104,14 +100,6 @@ class TrackedTable(FollowedFrame):
             rows = np.arange(len(self))[key]
             return self.of_rows(self._frame[key], rows, "__getitem__", key)
         return self.column(key)
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        self.note_all("__arrow_c_stream__")
-        return self._frame.__arrow_c_stream__(requested_schema)
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        self.note_all("__array__")
-        return self._frame.__array__(*args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         """Say whether two tables hold the same values, as Arrow does."""

@@ -7,9 +7,11 @@ verb in a column that the user's code cannot meet.
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+import pandas as pd
+
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.lineage.captured import Op
-from traceprop_engine.lineage.carriers import node_of, placed_of
+from traceprop_engine.lineage.carriers import carried, node_of, placed_of
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import (
     Mark,
@@ -35,12 +37,17 @@ class FollowedFrame:
     KIND: str = "Frame"
     """How operations of the frame are called in lineage."""
 
-    __slots__ = ("_frame", "_placed")
+    __slots__ = ("_frame", "_known")
 
     def __init__(self, frame: Any, placed: Placed | None) -> None:
         """Hold a plain frame, and its rows if they are known."""
         self._frame = frame
-        self._placed = placed
+        self._known = placed
+
+    @property
+    def _placed(self) -> Placed | None:
+        is_followed = self._known is not None and self._known[0].node.notes.is_open
+        return self._known if is_followed else None
 
     def __traceprop_placed__(self) -> Placed | None:
         """Return its mark and its rows; ``None`` when nobody knows them."""
@@ -59,6 +66,31 @@ class FollowedFrame:
 
     def __copy__(self) -> Self:
         return type(self)(self._frame, self._placed)
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self.__copy__()  # the frame is never changed in place
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        self.note_all("__array__")
+        return self._frame.__array__(*args, **kwargs)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        self.note_all("__arrow_c_stream__")
+        return self._frame.__arrow_c_stream__(requested_schema)
+
+    def to_pandas(self, **options: Any) -> pd.DataFrame:
+        """Return a pandas frame, which an open session of its inputs goes on to follow."""
+        return self.handed_over(self._frame.to_pandas(**options), "to_pandas")
+
+    def handed_over(self, value: Any, verb: str) -> Any:
+        """Return a value of another library, its rows with it if that library is followed."""
+        if self._placed is None:
+            return value
+        if carried.dispatch(type(value)) is carried.dispatch(object):
+            self.note_all(verb)
+            return value
+        step = self._step(verb, (), [self], len(value))
+        return carried(value, node_of(self._placed), (step,))
 
     def of_all_rows(self, frame: Any, verb: str, *arguments: Any) -> Self:
         """Return a frame whose rows are those of this one, in order."""

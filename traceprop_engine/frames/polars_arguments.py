@@ -1,13 +1,40 @@
 """What the arguments of a Polars verb pick."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from traceprop_engine.errors import CaptureError
+from traceprop_engine.frames.hidden_names import ROW
 from traceprop_engine.lineage.carriers import plain_of
+
+_READ_AGAIN = (str, bytes, list, tuple, Mapping, pl.Expr, pl.Series, np.ndarray)
+
+
+def listed(arguments: Iterable[Any]) -> list[Any]:
+    """Return arguments with every other iterable as a list, which can be read more than once."""
+    return [
+        list(each) if isinstance(each, Iterable) and not isinstance(each, _READ_AGAIN) else each
+        for each in arguments
+    ]
+
+
+def hidden_keys(frame: pl.DataFrame, by: Iterable[Any]) -> pl.DataFrame:
+    """Return what rows are compared by as columns of hidden names, several of one name too."""
+    keys: list[Any] = []
+    for each in by:
+        keys += each if isinstance(each, (list, tuple)) else [each]
+    return frame.select(
+        _expression(each).name.prefix(f"{ROW}{at}_") for at, each in enumerate(keys)
+    )
+
+
+def _expression(value: Any) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    return pl.col(value) if isinstance(value, str) else pl.lit(value)
 
 
 def tests_of(predicates: Iterable[Any]) -> list[Any]:
@@ -43,7 +70,8 @@ def rows_of_key(key: Any, n_rows: int) -> Any:
     if _are_names(rows):
         return range(n_rows)
     if isinstance(rows, slice):
-        return np.arange(n_rows)[rows]
+        of_columns = isinstance(rows.start, str) or isinstance(rows.stop, str)
+        return range(n_rows) if of_columns else np.arange(n_rows)[rows]
     if isinstance(rows, (int, np.integer)):
         return np.arange(n_rows).take([int(rows)])
     where = np.asarray(rows)

@@ -8,7 +8,7 @@ import polars as pl
 
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.frames.polars_frame import TrackedPolars
-from traceprop_engine.lineage.carriers import placed_of, plain_of
+from traceprop_engine.lineage.carriers import plain_of
 
 _BELOW = ("vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed")
 
@@ -30,9 +30,7 @@ def concat_polars(
     if not frames:
         raise CaptureError("`concat_polars` got no frames", "give at least one")
     result = pl.concat([plain_of(frame) for frame in frames], how=how, **options)
-    tracked = [each for each in frames if placed_of(each) is not None]
-    first = tracked[0] if tracked else frames[0]
-    carrier = first if isinstance(first, TrackedPolars) else TrackedPolars(result, None)
+    carrier = TrackedPolars(result, None)
     if how in _BELOW:
         return carrier.of_stacked(result, frames, f"concat(how={how!r})")
     if how == "horizontal" and {len(frame) for frame in frames} == {len(result)}:

@@ -4,11 +4,10 @@ Verbs and results are those of `polars.DataFrame`. What is not understood is com
 a frame comes back with its rows visibly lost, any other value as it is, its rows written down.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import polars as pl
 
 from traceprop_engine.frames.arrow_table import TrackedTable
@@ -17,7 +16,9 @@ from traceprop_engine.frames.followed import note_frame
 from traceprop_engine.frames.hidden_names import OTHER_ROW, ROW
 from traceprop_engine.frames.hidden_rows import numbered, row_numbers, without_numbers
 from traceprop_engine.frames.polars_arguments import (
+    hidden_keys,
     is_several,
+    listed,
     refused_in_place,
     rows_of_key,
     tests_of,
@@ -26,7 +27,7 @@ from traceprop_engine.frames.polars_groups import TrackedGroups
 from traceprop_engine.frames.polars_joins import join_rows
 from traceprop_engine.frames.polars_lazy import TrackedLazy
 from traceprop_engine.frames.polars_operators import ComparedFrame
-from traceprop_engine.lineage.carriers import carried, node_of, placed_of, plain_of
+from traceprop_engine.lineage.carriers import placed_of, plain_of
 
 _IN_PLACE = ("extend", "insert_column", "replace_column", "drop_in_place")
 _FACTS = [
@@ -98,17 +99,13 @@ class TrackedPolars(ComparedFrame):
         self.note_all("to_polars")
         return self._frame.clone()
 
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """Return a pandas frame, which an open session of its inputs goes on to follow."""
-        return self._handed_over(self._frame.to_pandas(**options), "to_pandas")
-
     def to_arrow(self, **options: Any) -> TrackedTable:
         """Return an Arrow table of the same rows."""
         return TrackedTable(self._frame.to_arrow(**options), self._placed)
 
     def to_numpy(self, **options: Any) -> Any:
         """Return an array; it knows its rows if arrays are followed, else they are noted."""
-        return self._handed_over(self._frame.to_numpy(**options), "to_numpy")
+        return self.handed_over(self._frame.to_numpy(**options), "to_numpy")
 
     def lazy(self) -> "TrackedLazy":
         """Return a query on the frame; each verb of it is computed at once."""
@@ -128,33 +125,36 @@ class TrackedPolars(ComparedFrame):
 
     def select(self, *exprs: Any, **named: Any) -> Self:
         """Return the expressions as a frame, see `polars.DataFrame.select`."""
-        result = self._frame.select(*exprs, **named)
-        reads = reads_of([*exprs, *named.values()])
+        given = listed(exprs)
+        result = self._frame.select(*given, **named)
+        reads = reads_of([*given, *named.values()])
         if reads.kind == "scalar" and len(result) == 1:
-            return self.of_statistic(result, "select", *exprs)
+            return self.of_statistic(result, "select", *given)
         is_columns = reads.kind == "row" and len(result) == len(self)
         return (
-            self._computed(result, reads, "select", exprs)
+            self._computed(result, reads, "select", given)
             if is_columns
             else self.of_lost(result, "select")
         )
 
     def with_columns(self, *exprs: Any, **named: Any) -> Self:
         """Return the frame with more columns, see `polars.DataFrame.with_columns`."""
-        result = self._frame.with_columns(*exprs, **named)
-        return self._computed(result, reads_of([*exprs, *named.values()]), "with_columns", exprs)
+        given = listed(exprs)
+        result = self._frame.with_columns(*given, **named)
+        return self._computed(result, reads_of([*given, *named.values()]), "with_columns", given)
 
     def sort(self, by: Any, *more_by: Any, **options: Any) -> Self:
         """Return the rows in order, see `polars.DataFrame.sort`."""
-        reads = reads_of([by, *more_by])
-        keys = self._keys([by, *more_by])
+        given = listed([by, *more_by])
+        reads = reads_of(given)
+        keys = hidden_keys(self._frame, given)
         if len(keys) != len(self):
-            return self.of_lost(self._frame.sort(by, *more_by, **options), "sort")
+            return self.of_lost(self._frame.sort(*given, **options), "sort")
         ordered = numbered(self._frame).hstack(keys).sort(keys.columns, **options)
         if reads.has_context or reads.kind != "row":
             self.note_all("sort")
         return self.of_rows(
-            ordered.select(self._frame.columns), row_numbers(ordered), "sort", by, *more_by
+            ordered.select(self._frame.columns), row_numbers(ordered), "sort", *given
         )
 
     def top_k(self, k: int, *, by: Any, reverse: Any = False) -> Self:
@@ -167,12 +167,13 @@ class TrackedPolars(ComparedFrame):
 
     def unique(self, subset: Any = None, **options: Any) -> Self:
         """Return one row for each different one, see `polars.DataFrame.unique`."""
-        names = self._names(subset)
-        if not names:
-            return self.of_lost(self._frame.unique(subset, **options), "unique")
-        kept = numbered(self._frame).unique(names, **options)
+        given = listed([pl.all() if subset is None else subset])
+        keys = hidden_keys(self._frame, given)
+        if not keys.width or len(keys) != len(self):
+            return self.of_lost(self._frame.unique(*given, **options), "unique")
+        kept = numbered(self._frame).hstack(keys).unique(keys.columns, **options)
         self.note_all("unique")
-        return self.of_rows(kept.drop(ROW), row_numbers(kept), "unique", subset)
+        return self.of_rows(kept.select(self._frame.columns), row_numbers(kept), "unique", *given)
 
     def drop_nulls(self, subset: Any = None) -> Self:
         """Return the rows without a null, see `polars.DataFrame.drop_nulls`."""
@@ -204,6 +205,8 @@ class TrackedPolars(ComparedFrame):
         result = self._frame.shift(n, fill_value=fill_value)
         rows = np.arange(len(self)) - n
         rows[(rows < 0) | (rows >= len(self))] = -1
+        if isinstance(fill_value, pl.Expr):
+            self.note_all("shift")
         return self.of_rows(result, rows, "shift", n)
 
     def explode(self, columns: Any, *more_columns: Any, **options: Any) -> Self:
@@ -268,11 +271,14 @@ class TrackedPolars(ComparedFrame):
 
     def group_by(self, *by: Any, maintain_order: bool = False, **named: Any) -> TrackedGroups:
         """Return groups of rows, see `polars.DataFrame.group_by`."""
-        reads = reads_of([*by, *named.values()])
+        given = listed(by)
+        reads = reads_of([*given, *named.values()])
         if reads.has_context:
             self.note_all("group_by")
-        keys = None if reads.kind == "other" else self._frame.select(*by, **named)
-        groups = self._frame.group_by(*by, maintain_order=maintain_order, **named)
+        keys = None if reads.kind == "other" else self._frame.select(*given, **named)
+        if keys is not None and len(keys) != len(self):  # such as one constant
+            keys = None
+        groups = self._frame.group_by(*given, maintain_order=maintain_order, **named)
         return TrackedGroups(self, groups, keys, maintain_order=maintain_order)
 
     def __getitem__(self, key: Any) -> Any:
@@ -284,14 +290,6 @@ class TrackedPolars(ComparedFrame):
         if rows is None:
             return self.of_lost(result, "__getitem__")
         return self.of_rows(result, rows, "__getitem__", key)
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        self.note_all("__array__")
-        return self._frame.__array__(*args, **kwargs)
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        self.note_all("__arrow_c_stream__")
-        return self._frame.__arrow_c_stream__(requested_schema)
 
     def __iter__(self) -> Iterator[pl.Series]:
         self.note_all("__iter__")
@@ -353,6 +351,7 @@ class TrackedPolars(ComparedFrame):
         return result
 
     def _filtered(self, verb: str, predicates: Any, constraints: Any) -> Self:
+        predicates = listed(predicates)
         tests = [*tests_of(predicates), *(pl.col(k) == v for k, v in constraints.items())]
         if not tests or any(is_several(test, self._frame) for test in tests):
             return self.of_lost(getattr(self._frame, verb)(*predicates, **constraints), verb)
@@ -375,26 +374,11 @@ class TrackedPolars(ComparedFrame):
         return self.of_all_rows(result, verb, *exprs)
 
     def _extremes(self, verb: str, k: int, by: Any, reverse: Any) -> Self:
-        keys = self._keys(by if isinstance(by, (list, tuple)) else [by])
+        keys = hidden_keys(self._frame, listed([by]))
         frame = numbered(self._frame).hstack(keys)
         found = getattr(frame, verb)(k, by=keys.columns, reverse=reverse)
         self.note_all(verb)
         return self.of_rows(found.select(self._frame.columns), row_numbers(found), verb, k, by)
 
-    def _keys(self, by: Iterable[Any]) -> pl.DataFrame:
-        """Return what rows are sorted by as columns of their own."""
-        keys = self._frame.select(*by)
-        return keys.rename({name: f"{ROW}{at}" for at, name in enumerate(keys.columns)})
-
     def _names(self, columns: Any) -> list[str]:
         return self._frame.columns if columns is None else self._frame.select(columns).columns
-
-    def _handed_over(self, value: Any, verb: str) -> Any:
-        """Return a value of another library, its rows with it if that library is followed."""
-        if self._placed is None:
-            return value
-        if carried.dispatch(type(value)) is carried.dispatch(object):
-            self.note_all(verb)
-            return value
-        step = self._step(verb, (), [self], len(value))
-        return carried(value, node_of(self._placed), (step,))

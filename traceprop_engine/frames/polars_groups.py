@@ -49,6 +49,8 @@ class TrackedGroups:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             result = method(*args, **kwargs)
+            if isinstance(result, type(self._groups)):  # some of the groups, as of `having`
+                return TrackedGroups(self._tracked, result, None, maintain_order=False)
             codes = _codes(self._keys, result) if name in _AGGREGATES else None
             return self._tracked.of_groups(result, codes, name, args)
 
@@ -57,7 +59,7 @@ class TrackedGroups:
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield the key and the rows of each group."""
         plain = self._tracked.__traceprop_plain__()
-        if self._keys is None or len(self._keys) != len(plain):
+        if self._keys is None:
             for key, frame in self._groups:
                 yield key, self._tracked.of_groups(frame, None, "group_by", ())
             return

@@ -46,6 +46,12 @@ class ComparedFrame(FollowedFrame):
     def __mul__(self, other: object) -> Any:
         return self._operated(operator.mul, other)
 
+    def __radd__(self, other: object) -> Any:
+        return self._operated(pl.DataFrame.__radd__, other)
+
+    def __rmul__(self, other: object) -> Any:
+        return self._operated(operator.mul, other)
+
     def __truediv__(self, other: object) -> Any:
         return self._operated(operator.truediv, other)
 
@@ -58,10 +64,10 @@ class ComparedFrame(FollowedFrame):
     def _operated(self, operation: Callable[[Any, Any], Any], other: object) -> Any:
         result = operation(self._frame, plain_of(other))
         name = operation.__name__
-        if len(result) != len(self):
+        is_frame = isinstance(plain_of(other), pl.DataFrame)
+        if {len(self), len(plain_of(other)) if is_frame else len(self)} != {len(result)}:
             return self.of_lost(result, name, other)
         every = np.arange(len(self))
-        is_frame = isinstance(plain_of(other), pl.DataFrame)
         return self.of_joined(
             result, [(self, every), (other, every)] if is_frame else [(self, every)], name
         )

@@ -40,8 +40,9 @@ def track_polars(
             f"A {type(plain).__name__} is no frame that Polars takes", "give a polars.DataFrame"
         )
     require_free(plain.columns)
+    # A clone shares the data, and does not change when its user changes the frame in place.
     return TrackedPolars(
-        plain, placed_input(len(plain), name, session) if placed is None else placed
+        plain.clone(), placed_input(len(plain), name, session) if placed is None else placed
     )
 
 
