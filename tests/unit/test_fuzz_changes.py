@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from traceprop_engine.fuzz.cells import Cells, differences, fingerprints, same
@@ -24,9 +25,22 @@ COLUMNS = {
     "span": pd.to_timedelta(np.arange(N), unit="D"),
     "Int64": pd.array([1, None, 3] * 4, dtype="Int64"),
     "boolean": pd.array([True, None, False] * 4, dtype="boolean"),
+    "hash": np.array([-(2**63), 2**63 - 1, 0] * 4),
+    "hash without sign": np.array([0, 2**64 - 1, 1] * 4, dtype="uint64"),
+    "infinite": np.array([np.inf, -np.inf] * 6),
+    "huge": np.linspace(1e307, 1.5e308, N),
+    "sparse": pd.arrays.SparseArray(np.where(np.arange(N) % 3, 1.5, 0.0), fill_value=0.0),
+    "sparse int": pd.arrays.SparseArray(np.arange(N)),
+    "interval": pd.arrays.IntervalArray.from_breaks(np.arange(N + 1)),
+    "interval float": pd.arrays.IntervalArray.from_breaks(np.arange(N + 1.0)),
+    "end of time": pd.to_datetime(["2262-04-11", "1677-09-22"] * 6).astype("datetime64[ns]"),
+    "arrow list": pd.array([[i] for i in range(N)], pd.ArrowDtype(pa.list_(pa.int64()))),
+    "embedding": pd.Series([np.arange(1500.0) + i for i in range(N)]),
 }
-NO_GAPS = {"int", "small", "large", "bool"}
+NO_GAPS = {"int", "small", "large", "bool", "hash", "hash without sign", "sparse int", "interval"}
 ROWS = np.array([1, 5, 10])
+LONG = np.linspace(0.0, 1.0, 2_000)
+MIDDLE = np.where(np.arange(2_000) == 1_000, 7.0, LONG)
 
 
 def changed(name, kind):
@@ -111,6 +125,13 @@ def test_a_change_of_columns_with_the_same_name_changes_the_one_meant():
         (["a", "b"], ["a", "c"], False),
         ([[1], {"b": 2}], [[1], {"b": 2}], True),
         ([[1], {"b": 2}], [[1], {"b": 3}], False),
+        ([[1], "1"], [[1], 1], False),
+        ([LONG, LONG], [LONG, LONG], True),
+        ([LONG, LONG], [LONG, LONG * (1 + 1e-12)], True),
+        ([LONG, LONG], [LONG, MIDDLE], False),
+        ([[LONG], LONG], [[MIDDLE], LONG], False),
+        ([LONG * 0, LONG], [LONG * -0.0, LONG], True),
+        ([LONG, LONG], [LONG.astype(str), LONG], False),
     ],
 )
 def test_cells_are_compared_with_the_tolerance_of_rounding(before, after, is_same):

@@ -1,5 +1,6 @@
 """The cells of two results, compared with a tolerance: running sums leave traces of rounding."""
 
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,20 @@ def same(one: Cells, other: Cells) -> bool:
     return not any(each.any() for each in found.values())
 
 
+def text_of(value: Any) -> str:
+    """Return a text that stands for a value, all of it; of an array's numbers seven digits.
+
+    NumPy itself leaves out the middle of a long array, such as an embedding.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype == object:
+        with np.printoptions(threshold=sys.maxsize):
+            return repr(value.item() if isinstance(value, np.generic) else value)
+    if value.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            value = value.astype("float32") + np.float32(0)  # there are two zeros
+    return f"{value.dtype}{value.shape}{value.tobytes().hex()}"
+
+
 def _plain(values: Any) -> NDArray[Any]:
     dtype = values.dtype
     if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype):
@@ -146,7 +161,7 @@ def _differ_as_objects(old: NDArray[Any], new: NDArray[Any]) -> Bools:
     try:
         codes, _ = pd.factorize(both)
     except TypeError:  # values without a hash, such as lists
-        codes, _ = pd.factorize(np.array([repr(each) for each in both], dtype=object))
+        codes, _ = pd.factorize(np.array([text_of(each) for each in both], dtype=object))
     return codes[: len(old)] != codes[len(old) :]
 
 
@@ -154,7 +169,8 @@ def _hashed(values: NDArray[Any], scale: Scale) -> Hashes:
     if values.dtype == object:
         gaps = pd.isna(values)
         texts = np.array(
-            ["" if gap else str(each) for each, gap in zip(values, gaps, strict=True)], dtype=object
+            [_short_text(each, gap=gap) for each, gap in zip(values, gaps, strict=True)],
+            dtype=object,
         )
         return pd.util.hash_array(texts, categorize=False)
     numbers = values.astype("float64")
@@ -163,3 +179,9 @@ def _hashed(values: NDArray[Any], scale: Scale) -> Hashes:
         # The half step keeps round values, which are frequent, away from where steps end.
         numbers = np.floor((numbers - scale.lowest) / step + 1 / 3)
     return pd.util.hash_array(numbers + 0.0)
+
+
+def _short_text(value: Any, *, gap: bool) -> str:
+    if gap:
+        return ""
+    return value if isinstance(value, str) else text_of(value)

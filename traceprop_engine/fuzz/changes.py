@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from traceprop_engine.fuzz.cells import text_of
 from traceprop_engine.fuzz.report import ChangeKind, Perturbation
 
 Frames = Mapping[str, pd.DataFrame]
@@ -87,7 +88,9 @@ class Change:
         for at, values in zip(self.columns, self.values, strict=True):
             array = column_values(frame, at).copy()
             array[self.rows] = values
-            changed.isetitem(at, array)
+            dtype = frame.iloc[:, at].dtype
+            sparse = isinstance(dtype, pd.SparseDtype)
+            changed.isetitem(at, pd.array(array, dtype=dtype) if sparse else array)
         return changed
 
 
@@ -132,14 +135,20 @@ def with_gaps(
 
 
 def column_values(frame: pd.DataFrame, at: int) -> Any:
-    """Return the values of a column by its position, as an array of the column's own dtype."""
+    """Return the values of a column by its position, as an array of the column's own dtype.
+
+    Of a sparse column they are dense, as its own array takes no new values.
+    """
     column = frame.iloc[:, at]
-    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+    is_dense = isinstance(column.dtype, np.dtype | pd.SparseDtype)
+    return column.to_numpy() if is_dense else column.array
 
 
 def can_have_gaps(values: Any) -> bool:
     """Say whether a column can hold a missing value without another dtype."""
     dtype = values.dtype
+    if isinstance(dtype, pd.IntervalDtype):
+        dtype = dtype.subtype
     return not isinstance(dtype, np.dtype) or dtype.kind in "fcmMO"
 
 
@@ -171,8 +180,8 @@ def _category(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
 def _codes(values: Any) -> Ints:
     try:
         return pd.factorize(values)[0]
-    except TypeError:  # values without a hash
-        return pd.factorize(np.array([repr(each) for each in values], dtype=object))[0]
+    except (TypeError, NotImplementedError):  # values without a hash; lists of Arrow
+        return pd.factorize(np.array([text_of(each) for each in values], dtype=object))[0]
 
 
 def _value(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
@@ -205,10 +214,14 @@ def _maker_of(values: Any, known: Ints) -> Callable[[Any, Ints, np.random.Genera
 def _numbers(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
     numbers = values.astype("float64")
     all_known = np.asarray(numbers[np.asarray(~pd.isna(numbers))], dtype=float)
-    spread = float(np.std(all_known[np.isfinite(all_known)])) if len(all_known) else 0.0
-    size = (spread or 1.0) * 10.0 ** rng.uniform(_NEAREST, _FARTHEST, len(rows))
-    moved = np.asarray(numbers[rows], dtype=float) + size * rng.choice([-1.0, 1.0], len(rows))
-    return pd.array(moved, dtype=values.dtype)
+    finite = all_known[np.isfinite(all_known)]
+    start = np.asarray(numbers[rows], dtype=float)
+    start = np.where(np.isinf(start), 0.0, start)  # what is added to infinity changes nothing
+    with np.errstate(over="ignore"):  # beyond the largest number, infinity is another value too
+        spread = float(np.std(finite)) if len(finite) else 0.0
+        size = (spread or 1.0) * 10.0 ** rng.uniform(_NEAREST, _FARTHEST, len(rows))
+        moved = start + size * rng.choice([-1.0, 1.0], len(rows))
+        return pd.array(moved, dtype=values.dtype)
 
 
 def _whole_numbers(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
@@ -217,9 +230,9 @@ def _whole_numbers(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
     limits = np.iinfo(getattr(values.dtype, "numpy_dtype", values.dtype))
     low = max(min(known) - 1, int(limits.min))
     width = min(max(known) + 1, int(limits.max)) - low
-    steps = rng.integers(1, width + 1, len(rows))
+    steps = rng.integers(0, width, len(rows), dtype=np.uint64)  # ids may span all of 64 bits
     moved = [
-        low + (int(values[row]) - low + int(step)) % (width + 1)
+        low + (int(values[row]) - low + int(step) + 1) % (width + 1)
         for row, step in zip(rows, steps, strict=True)
     ]
     return pd.array(moved, dtype=values.dtype)
@@ -227,7 +240,10 @@ def _whole_numbers(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
 
 def _times(values: Any, rows: Ints, rng: np.random.Generator) -> Any:
     days = rng.integers(1, _MOST_DAYS, len(rows)) * rng.choice([-1, 1], len(rows))
-    moved = pd.Series(values[rows]) + pd.Series(pd.to_timedelta(days, unit="D"))
+    try:
+        moved = pd.Series(values[rows]) + pd.Series(pd.to_timedelta(days, unit="D"))
+    except (OverflowError, ValueError):  # at the end of the times that the dtype has
+        return _category(values, rows, rng)
     return moved.astype(values.dtype).array
 
 
