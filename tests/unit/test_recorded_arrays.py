@@ -44,7 +44,19 @@ def test_any_other_table_comes_as_the_matrix_of_its_values():
     np.testing.assert_array_equal(table_array(table), [[1.0, 0.5], [2.0, 1.5]])
 
 
-@pytest.mark.parametrize("array", [np.array(3.0), np.array([1j]), np.array([object()])])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(3.0),
+        np.array([1j]),
+        np.array([object()]),
+        np.ma.array([1, 2, 3], mask=[False, True, False]),
+        np.array(["2024-01"], dtype="datetime64[M]"),
+        np.array(["2024-01-01T07"], dtype="datetime64[h]"),
+        np.array(["\ud800"]),
+        np.zeros((2, 0, 3), dtype=np.longdouble),
+    ],
+)
 def test_an_array_that_no_table_holds_is_refused(array):
     with pytest.raises(ArrayNotKeptError, match="a store keeps arrays of"):
         array_table(array)

@@ -27,8 +27,10 @@ def array_table(array: npt.NDArray[np.generic]) -> pa.Table:
         the schema.
 
     Raises:
-        ArrayNotKeptError: It has no axis, or values of another kind.
+        ArrayNotKeptError: It has no axis, is masked, or has values of another kind.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise ArrayNotKeptError("A masked array hides values, which a table would show")
     if array.ndim == 0:
         raise ArrayNotKeptError("An array without an axis has no rows")
     if array.dtype.kind not in _KINDS:
@@ -74,4 +76,9 @@ def _columns(array: npt.NDArray[np.generic]) -> dict[str, pa.Array]:
 def _arrow(values: npt.NDArray[np.generic]) -> pa.Array:
     # Arrow keeps numbers of this machine's byte order alone.
     native = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
-    return pa.array(native.tolist() if native.dtype.kind == "U" else native)
+    try:
+        return pa.array(native.tolist() if native.dtype.kind == "U" else native)
+    except (pa.ArrowNotImplementedError, UnicodeEncodeError) as error:
+        raise ArrayNotKeptError(
+            f"An array of {native.dtype} has values that Arrow has no type for"
+        ) from error
