@@ -105,11 +105,12 @@ def check_asset_lineage(
 
 
 def _outdated(replay: AssetReplay, function: CapturedFunction) -> tuple[str, ...]:
-    recorded, today = replay.lineage, function(**replay.frames)
+    recorded, today = replay.lineage.maps, function(**replay.frames).maps
     return tuple(
         name
-        for name, row_map in today.maps.items()
-        if row_map.kind != "context" and not recorded.maps[name].same_relation(row_map)
+        for name, row_map in today.items()
+        if {recorded[name].kind, row_map.kind} != {"context"}
+        and not recorded[name].same_relation(row_map)
     )
 
 

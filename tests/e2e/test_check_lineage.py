@@ -84,6 +84,13 @@ def edited(people: pd.DataFrame) -> pd.DataFrame:
     return people[people["age"] > 24] if (HERE / "edited").exists() else people[people["age"] > 30]
 
 
+@dg.asset
+def judged(people: pd.DataFrame, adults: pd.DataFrame) -> pd.DataFrame:
+    if (HERE / "edited").exists():
+        return people.assign(pay=people["pay"] - adults["pay"].mean())
+    return people.merge(adults[["id", "age"]], on="id", how="left")
+
+
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
 def part(context: dg.AssetExecutionContext, people: pd.DataFrame) -> pd.DataFrame:
     return people[people["team"] == context.partition_key]
@@ -105,7 +112,8 @@ def by_graph(people):
 
 
 store = TracepropStore(path=dg.EnvVar("FUZZ_TEST_STORE"))
-ASSETS = [adults, scaled, reversed_ages, yielded, shuffled, model, edited, part, parts, by_graph]
+ASSETS = [adults, scaled, reversed_ages, yielded, shuffled, model, edited, judged, part, parts]
+ASSETS += [by_graph]
 SOURCES = source_file_assets(
     {"people": HERE / "people.csv"}, options={"read_options": {"dtype": {"team": "str"}}}
 )
@@ -155,6 +163,7 @@ def project(tmp_path_factory):
                         "shuffled",
                         "model",
                         "edited",
+                        "judged",
                         "by_graph",
                     )
                 ],
@@ -246,16 +255,19 @@ def test_a_sample_of_the_inputs_is_used_when_asked_for(project):
     assert "Samples of the inputs were used (people: 15 rows)" in result.output
 
 
-def test_a_function_that_was_changed_since_makes_the_recorded_map_outdated(project):
+@pytest.mark.parametrize(("asset", "outdated"), [("edited", "people"), ("judged", "adults")])
+def test_a_function_that_was_changed_since_makes_the_recorded_map_outdated(
+    project, asset, outdated
+):
     folder, _ = project
-    assert invoke("edited").exit_code == 0
+    assert invoke(asset).exit_code == 0
     (folder / "edited").touch()
     try:
-        result = invoke("edited")
+        result = invoke(asset)
     finally:
         (folder / "edited").unlink()
     assert result.exit_code == 1
-    assert "The recorded row maps of people are not those" in result.output
+    assert f"The recorded row maps of {outdated} are not those" in result.output
 
 
 def test_a_source_file_that_was_changed_since_is_refused(project):
