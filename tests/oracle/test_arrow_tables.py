@@ -165,6 +165,7 @@ def test_rows_go_on_in_polars_and_pandas():
         frame = polars.to_pandas().query("g > 0")
         found, lineage = session.finish(track_arrow(frame))
     assert lineage.fidelity == "exact"
+    assert all("query" in c.statistic or "polars" in c.statistic for c in lineage.contexts)
     assert maps_to(lineage, "visits") == keys_of(found)
 
 

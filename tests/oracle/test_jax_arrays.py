@@ -352,6 +352,13 @@ def test_arrays_of_two_sessions_do_not_meet(session):
     assert yours.__traceprop_placed__() is None
 
 
+def test_a_marked_frame_hands_its_rows_over_without_a_note(session):
+    frame = session.load(pd.DataFrame({"a": [3.0, 1.0, 2.0]}), "visits").sort_values("a")
+    lineage = session.lineage(from_jax(frame) * 2)
+    assert lineage.maps["visits"].pairs()[1].tolist() == [1, 2, 0]
+    assert lineage.contexts == ()
+
+
 def test_rows_go_from_pandas_through_torch_to_jax(session):
     torch = pytest.importorskip("torch")
     tensors = pytest.importorskip("traceprop_engine.tensors")

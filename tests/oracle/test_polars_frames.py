@@ -305,6 +305,7 @@ def test_rows_go_on_in_pandas_and_come_back():
         back = track_polars(frame).head(4)
         found, lineage = session.finish(back)
     assert lineage.fidelity == "exact"
+    assert lineage.contexts == ()
     assert maps_to(lineage, "visits") == keys_of(found)
 
 

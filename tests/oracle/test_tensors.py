@@ -528,7 +528,9 @@ def test_what_has_no_rows_of_memory_is_refused_or_plain(session):
 def test_a_marked_frame_hands_its_rows_over(session):
     frame = session.load(pd.DataFrame({"a": [3.0, 1.0, 2.0], "b": [0.0, 1.0, 2.0]}), "visits")
     x = from_torch(frame.sort_values("a"))
-    assert session.lineage(x[1:] * 2).maps["visits"].pairs()[1].tolist() == [2, 0]
+    lineage = session.lineage(x[1:] * 2)
+    assert lineage.maps["visits"].pairs()[1].tolist() == [2, 0]
+    assert lineage.contexts == ()
 
 
 def test_a_deep_copy_keeps_its_rows_and_a_pickle_is_plain(session):

@@ -20,11 +20,9 @@ from sklearn.base import BaseEstimator
 from traceprop_engine.estimators.fitted import fitted_statistic
 from traceprop_engine.estimators.known import APPLYING, FITTING, is_known, reads_rows_beside
 from traceprop_engine.lineage.captured import Op
-from traceprop_engine.lineage.carriers import carried, node_of, placed_of, plain_of
+from traceprop_engine.lineage.carriers import carried, node_of, placed_of, plain_of, unmarked
 from traceprop_engine.lineage.marks import Placed, Step, Tracked, write_note
 from traceprop_engine.lineage.openable import Openable
-from traceprop_engine.lineage.pandas_align import set_axis_mark
-from traceprop_engine.lineage.pandas_marks import has_mark
 from traceprop_engine.lineage.pandas_patches import Hook, HookSet
 
 _is_inside: ContextVar[bool] = ContextVar("traceprop_inside_estimator", default=False)
@@ -144,7 +142,7 @@ def _called(
     token = _is_inside.set(True)
     try:
         result = method(
-            *map(_unmarked, args), **{key: _unmarked(value) for key, value in kwargs.items()}
+            *map(unmarked, args), **{key: unmarked(value) for key, value in kwargs.items()}
         )
     finally:
         _is_inside.reset(token)
@@ -196,16 +194,3 @@ def _can_carry(given: Any, result: Any) -> bool:
 
 def _has_carrier(value: Any) -> bool:
     return carried.dispatch(type(value)) is not carried.dispatch(object)
-
-
-def _unmarked(value: Any) -> Any:
-    """Return a value that nobody follows: a pandas object shares its data with it."""
-    if not isinstance(value, (pd.DataFrame, pd.Series)):
-        return plain_of(value)
-    axes = [axis for axis, index in enumerate(value._mgr.axes) if has_mark(index)]  # noqa: SLF001  (marks live there)
-    if not axes:
-        return value
-    plain = value.copy(deep=False)
-    for axis in axes:
-        set_axis_mark(plain._mgr, axis, None)  # noqa: SLF001  (marks live there)
-    return plain

@@ -14,7 +14,7 @@ import pyarrow as pa
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.frames.followed import FollowedFrame, note_frame, placed_input
 from traceprop_engine.frames.hidden_names import OTHER_ROW, ROW, require_free
-from traceprop_engine.lineage.carriers import carried, placed_of, plain_of
+from traceprop_engine.lineage.carriers import carried, placed_of, plain_of, unmarked
 from traceprop_engine.lineage.marks import Mark, Node, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.lineage.rows import IntArray
@@ -184,7 +184,7 @@ def track_arrow(
     Raises:
         CaptureError: A new input has no name, or that of other rows, or it is no table.
     """
-    placed, plain = placed_of(table), plain_of(table)
+    placed, plain = placed_of(table), unmarked(table)
     if isinstance(plain, pd.DataFrame):
         plain = pa.Table.from_pandas(plain)
     elif not isinstance(plain, pa.Table) and hasattr(plain, "to_arrow"):

@@ -11,7 +11,7 @@ from traceprop_engine.errors import CaptureError
 from traceprop_engine.frames.followed import placed_input
 from traceprop_engine.frames.hidden_names import require_free
 from traceprop_engine.frames.polars_frame import TrackedPolars
-from traceprop_engine.lineage.carriers import carried, placed_of, plain_of
+from traceprop_engine.lineage.carriers import carried, placed_of, unmarked
 from traceprop_engine.lineage.marks import Mark, Node, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 
@@ -30,7 +30,7 @@ def track_polars(
     Raises:
         CaptureError: A new input has no name, or that of other rows, or it is no frame.
     """
-    placed, plain = placed_of(frame), plain_of(frame)
+    placed, plain = placed_of(frame), unmarked(frame)
     if isinstance(plain, pd.DataFrame):
         plain = pl.from_pandas(plain)
     elif isinstance(plain, (pa.Table, np.ndarray)):

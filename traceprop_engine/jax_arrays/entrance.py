@@ -9,7 +9,7 @@ import numpy as np
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.jax_arrays.origins import Origin
 from traceprop_engine.jax_arrays.tracked_jax import TrackedJax
-from traceprop_engine.lineage.carriers import carried, placed_of, plain_of
+from traceprop_engine.lineage.carriers import carried, placed_of, unmarked
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Node, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession
@@ -38,7 +38,7 @@ def from_jax(
         ...     session.lineage(top).maps["doses"].pairs()[1]
         array([2, 1])
     """
-    plain = plain_of(data)
+    plain = unmarked(data)
     x = plain if isinstance(plain, jax.Array) else jnp.asarray(np.asarray(plain))
     if not x.ndim:
         raise CaptureError("An array without axes has no rows", "give it one with `reshape(1)`")

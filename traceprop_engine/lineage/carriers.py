@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from traceprop_engine.lineage.marks import Mark, Node, Placed, Step, Tracked, derived
-from traceprop_engine.lineage.pandas_align import set_row_mark
+from traceprop_engine.lineage.pandas_align import set_row_mark, without_marks
 from traceprop_engine.lineage.pandas_marks import mark_of, place_all, positions
 from traceprop_engine.lineage.rows import is_counting
 
@@ -65,6 +65,15 @@ def placed_of(value: Any) -> Placed | None:
 def plain_of(value: Any) -> Any:
     """Return a tracked value as its user knows it; any other one as it is."""
     return value.__traceprop_plain__() if _is_tracked(value) else value
+
+
+def unmarked(value: Any) -> Any:
+    """Return a value that nobody follows, so that what reads it is not noted.
+
+    A pandas object shares its data with the one that is returned.
+    """
+    is_pandas = isinstance(value, (pd.DataFrame, pd.Series))
+    return without_marks(value) if is_pandas else plain_of(value)
 
 
 def node_of(placed: Placed) -> Node:

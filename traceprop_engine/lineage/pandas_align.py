@@ -5,6 +5,7 @@ from typing import Any
 
 from traceprop_engine.lineage.marks import Mark, Node, derived, stacked, steps_of
 from traceprop_engine.lineage.pandas_marks import (
+    has_mark,
     lost_mark,
     mark_of,
     marked_view,
@@ -57,6 +58,17 @@ def set_axis_mark(manager: Any, axis: int, mark: Mark | None) -> None:
 def set_row_mark(obj: Any, mark: Mark | None) -> None:
     """Give the rows of a frame or a series a mark of their own."""
     set_axis_mark(obj._mgr, obj.ndim - 1, mark)
+
+
+def without_marks(obj: Any) -> Any:
+    """Return a frame or series of the same data without any mark."""
+    axes = [axis for axis, index in enumerate(obj._mgr.axes) if has_mark(index)]
+    if not axes:
+        return obj
+    plain = obj.copy(deep=False)
+    for axis in axes:
+        set_axis_mark(plain._mgr, axis, None)
+    return plain
 
 
 def marked(indexes: Sequence[Any]) -> list[Marked]:

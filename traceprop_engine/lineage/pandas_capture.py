@@ -10,16 +10,17 @@ import pandas as pd
 
 from traceprop_engine.errors import CaptureError, PandasInternalsError
 from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.carriers import unmarked
 from traceprop_engine.lineage.decode import Followed, followed_value
 from traceprop_engine.lineage.marks import Notes, Placed, Tracked
 from traceprop_engine.lineage.open_sessions import announce
 from traceprop_engine.lineage.openable import Openable
-from traceprop_engine.lineage.pandas_align import row_mark, set_axis_mark, set_row_mark
+from traceprop_engine.lineage.pandas_align import row_mark, set_row_mark
 from traceprop_engine.lineage.pandas_exit_hooks import exit_hooks
 from traceprop_engine.lineage.pandas_group_hooks import group_hooks
 from traceprop_engine.lineage.pandas_index_hooks import index_hooks
 from traceprop_engine.lineage.pandas_manager_hooks import manager_hooks
-from traceprop_engine.lineage.pandas_marks import has_mark, mark_of, positions, root_mark
+from traceprop_engine.lineage.pandas_marks import mark_of, positions, root_mark
 from traceprop_engine.lineage.pandas_operand_hooks import operand_hooks
 from traceprop_engine.lineage.pandas_patches import HookSet
 from traceprop_engine.lineage.pandas_reshape_hooks import reshape_hooks
@@ -156,13 +157,7 @@ class CaptureSession(Openable):
             CaptureError: The session is not open.
         """
         followed = self._followed(result)
-        if isinstance(result, Tracked):
-            return result.__traceprop_plain__(), followed
-        plain = result.copy(deep=False)
-        for axis, index in enumerate(plain._mgr.axes):
-            if has_mark(index):
-                set_axis_mark(plain._mgr, axis, None)
-        return plain, followed
+        return unmarked(result), followed
 
     def _followed(self, result: Any) -> Followed:
         self._require_open("ask for lineage")

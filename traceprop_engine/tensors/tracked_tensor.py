@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from traceprop_engine.errors import CaptureError
-from traceprop_engine.lineage.carriers import carried, placed_of, plain_of
+from traceprop_engine.lineage.carriers import carried, placed_of, plain_of, unmarked
 from traceprop_engine.lineage.granularity import Granularity, current_granularity
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Mark, Node, Placed, Step
@@ -125,7 +125,7 @@ def from_torch(
 
 def as_plain_tensor(data: Any) -> torch.Tensor:
     """Return the values of any array, tracked or not, as a plain tensor; no copy if torch can."""
-    plain = plain_of(data)
+    plain = unmarked(data)
     if isinstance(plain, torch.Tensor):
         return plain
     values = np.asarray(plain)
