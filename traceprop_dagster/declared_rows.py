@@ -2,12 +2,13 @@
 
 ``metadata={"traceprop/row_wise": "docs"}`` says that row ``i`` of the result comes from row ``i``
 of the input ``docs``; ``"traceprop/context": ["vocabulary"]`` that every row depends on all rows of
-``vocabulary``.
+``vocabulary``. An input may be both.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from traceprop_engine.errors import DeclarationError
 from traceprop_engine.lineage import CaptureSession, RowMap
 from traceprop_engine.lineage.carriers import plain_of
 from traceprop_engine.lineage.declare import Declared, record
@@ -20,15 +21,24 @@ def with_declared_rows(value: Any, metadata: Mapping[str, Any], session: Capture
     """Return a value with the rows that the metadata of its asset declares, if it does.
 
     Raises:
-        DeclarationError: An input that is named is not one, or has another number of rows.
+        DeclarationError: An input that is named is not one, or has another number of rows; or the
+            value has no rows.
     """
-    declared: dict[str, Declared] = dict.fromkeys(_names(metadata, ROW_WISE_KEY), "row_wise")
-    n_rows = len(plain_of(value)) if metadata.keys() & {ROW_WISE_KEY, CONTEXT_KEY} else 0
-    for name in _names(metadata, CONTEXT_KEY):
+    declared: list[tuple[str, Declared]] = [
+        (name, "row_wise") for name in _names(metadata, ROW_WISE_KEY)
+    ]
+    in_context = _names(metadata, CONTEXT_KEY)
+    if not declared and not in_context:
+        return value
+    plain = plain_of(value)
+    if getattr(plain, "ndim", 1) == 0:
+        way_out = "return something with rows, or declare none"
+        raise DeclarationError("Rows are declared of a value that has none", way_out)
+    for name in in_context:
         node = session.notes.inputs.get(name)
         n_in = 0 if node is None else node.n_rows
-        declared[name] = RowMap.context(n_rows, range(n_in), n_in)
-    return record(value, declared, session=session) if declared else value
+        declared.append((name, RowMap.context(len(plain), range(n_in), n_in)))
+    return record(value, declared, session=session)
 
 
 def _names(metadata: Mapping[str, Any], key: str) -> list[str]:
@@ -36,4 +46,8 @@ def _names(metadata: Mapping[str, Any], key: str) -> list[str]:
     if key not in metadata:
         return []
     found = getattr(metadata[key], "value", metadata[key])
-    return [found] if isinstance(found, str) else list(found)
+    names = [found] if isinstance(found, str) else found
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        way_out = "give the name of an input, or a list of names"
+        raise DeclarationError(f"The metadata {key!r} names no input: {found!r}", way_out)
+    return list(names)

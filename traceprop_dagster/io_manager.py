@@ -150,9 +150,11 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     ) -> dict[str, Any]:
         store = self.store.open()
         if isinstance(obj, TrainingRun):
-            return self._write_training_run(store, made, step, obj)
+            rows = with_declared_rows(obj.index, declared, step.session)
+            return self._write_training_run(store, made, step, obj, step.session.lineage(rows))
         if isinstance(obj, Predictions):
-            return self._write_predictions(store, made, step, obj)
+            frame = with_declared_rows(obj.frame, declared, step.session)
+            return self._write_predictions(store, made, step, replace(obj, frame=frame))
         kind = kind_of(type(plain_of(obj)))
         if kind is None:
             raise UnsupportedOutputError(made.dataset, type(plain_of(obj)), SUPPORTED)
@@ -256,9 +258,13 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         ) | table_metadata(table)
 
     def _write_training_run(
-        self, store: Store, made: Materialization, step: _Step, run: TrainingRun
+        self,
+        store: Store,
+        made: Materialization,
+        step: _Step,
+        run: TrainingRun,
+        lineage: CapturedLineage,
     ) -> dict[str, Any]:
-        lineage = step.session.lineage(run.index)
         version_id, run_id = record_training_run(store, made, run, lineage)
         return {
             **self._dataset_metadata(step, version_id, lineage),

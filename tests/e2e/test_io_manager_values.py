@@ -13,6 +13,7 @@ from traceprop_engine.frames import TrackedPolars, TrackedTable  # noqa: E402
 from traceprop_engine.lineage.declare import record  # noqa: E402
 from traceprop_engine.recording import find_dataset_version, load_frame, load_table  # noqa: E402
 from traceprop_engine.tracing import trace_back  # noqa: E402
+from traceprop_engine.training import Predictions, TrainingRun, train_linear  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 N = 40
@@ -159,12 +160,40 @@ def test_a_plain_body_is_unknown_unless_its_rows_are_declared(folder):
     assert event.metadata["dagster/row_count"].value == N
 
 
+def test_declared_rows_may_be_context_too(folder):
+    @dg.asset(metadata={"traceprop/row_wise": "people", "traceprop/context": ["people"]})
+    def shares(people: pl.DataFrame) -> pl.DataFrame:
+        return people.select(share=pl.col.age / pl.col.age.sum())
+
+    _, store = run(folder, [shares])
+    assert has_rows(store, "shares", range(N))
+    contexts = trace_back(store, version_of(store, "shares").id, [0]).contexts
+    assert [context.n_members for context in contexts] == [N]
+
+
+def test_rows_of_training_runs_and_predictions_can_be_declared(folder):
+    @dg.asset(metadata={"traceprop/row_wise": "people"})
+    def model(people: pl.DataFrame) -> TrainingRun:
+        frame = people.to_pandas()
+        return train_linear(frame, features=["age"], label="id", l2=1.0, name="model")
+
+    @dg.asset(metadata={"traceprop/row_wise": "people"})
+    def predicted(model: TrainingRun, people: pl.DataFrame) -> Predictions:
+        return model.predict(people.to_pandas())
+
+    _, store = run(folder, [model, predicted])
+    for name in ("model", "predicted"):
+        assert version_of(store, name).fidelity == "claimed"
+        assert has_rows(store, name, range(N))
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
         ({"traceprop/row_wise": "people"}, "Column 'id' contradicts the row map"),
         ({"traceprop/row_wise": "nobody"}, "No input 'nobody' is loaded"),
         ({"traceprop/context": "nobody"}, "No input 'nobody' is loaded"),
+        ({"traceprop/row_wise": 3}, "'traceprop/row_wise' names no input: 3"),
     ],
 )
 def test_a_false_declaration_fails_the_asset(folder, metadata, message):
@@ -174,6 +203,15 @@ def test_a_false_declaration_fails_the_asset(folder, metadata, message):
 
     result, _ = run(folder, [reversed_people], raise_on_error=False)
     assert message in failure_of(result)
+
+
+def test_rows_of_a_value_without_rows_cannot_be_declared(folder):
+    @dg.asset(metadata={"traceprop/row_wise": "people"})
+    def total(people: pd.DataFrame) -> np.ndarray:
+        return np.array(people["age"].sum())
+
+    result, _ = run(folder, [total], raise_on_error=False)
+    assert "Rows are declared of a value that has none" in failure_of(result)
 
 
 def test_an_array_that_no_table_holds_is_refused(folder):
