@@ -419,6 +419,31 @@ def test_a_number_that_left_a_tensor_is_context_of_all_that_follows(session):
     assert members == [[2, 3, 4, 5]]
 
 
+def added_to(plain, x):
+    plain += x
+    return plain
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda plain, x: plain.copy_(x),
+        added_to,
+        lambda plain, x: plain.index_put_((torch.tensor([0, 1]),), x[:2]),
+        lambda plain, x: torch.mul(x, 1, out=plain),
+        lambda plain, x: plain.__setitem__(slice(None), x),
+    ],
+)
+def test_values_that_were_written_into_a_plain_tensor_are_context_of_all_that_follows(
+    write, session
+):
+    x = from_torch(values(), "data", session=session)
+    plain = torch.zeros(N, D, dtype=torch.float64)
+    write(plain, x.flip(0))
+    lineage = session.lineage(x + plain)
+    assert {int(row) for c in lineage.contexts for row in c.members.backward([0])} >= {N - 1, N - 2}
+
+
 def test_numbers_that_leave_in_a_loop_do_not_pile_up(session):
     x = from_torch(values(), "data", session=session)
     for step in range(500):

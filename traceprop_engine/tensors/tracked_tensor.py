@@ -154,12 +154,11 @@ def _called(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     call = Call(name, func, args, inputs, rows, fills=is_in_place(func))
     results = tensors_in(result)
     written = _written(call, mine, versions, outs, results)
-    if written:
-        return _after_writing(call, result, written, outs)
-    if not results:
+    if not (written or results) or _fills_plain(call, outs):
         for placed in rows.values():
             note_exit(placed, name)
-        return result
+    if written:
+        return _after_writing(call, result, written, outs)
     return _tracked(result, _replacements(call, results, operands))
 
 
@@ -204,6 +203,12 @@ def _written(
         if id(each) in given
         and (call.fills or id(each) in map(id, outs) or versions[id(each)] != _version(each))
     ]
+
+
+def _fills_plain(call: Call, outs: Sequence[torch.Tensor]) -> bool:
+    """Say whether values were written into plain tensors alone, which cannot say whose they are."""
+    filled = [*outs, *(tensors_in(call.args[:1]) if call.fills else [])]
+    return bool(filled) and not any(isinstance(each, TrackedTensor) for each in filled)
 
 
 def _after_writing(
