@@ -200,6 +200,20 @@ def test_subsets_are_looked_through_to_the_whole_data_set(session):
             assert step.sources()["train"].tolist() == sorted(keys_of(batch))
 
 
+def test_a_subset_that_finds_batches_in_its_own_way_is_not_looked_through(session):
+    class Backwards(Subset):
+        """Gives another item for an index of a batch."""
+
+        def __getitems__(self, indices):
+            return [self.dataset[self.indices[-1 - at]] for at in indices]
+
+    part = Backwards(tensors(), [4, 8, 2])
+    for step, _ in follow(DataLoader(part, batch_size=2), "part", session=session):
+        assert step.rows.max() < len(part)
+        assert list(step.sources()) == ["part"]
+    assert session.notes.inputs["part"].n_rows == len(part)
+
+
 def test_parts_of_a_concatenation_are_inputs_of_their_own(session):
     parts = ConcatDataset([tensors(10), Subset(tensors(20), range(19, -1, -1))])
     batches = follow(DataLoader(parts, batch_size=7, shuffle=True), "all", session=session)
@@ -362,6 +376,8 @@ def test_the_granularity_is_that_of_the_place_where_the_loader_is_followed(sessi
     assert batches.steps.granularity == "EPOCH"
     with pytest.raises(GranularityError):
         follow(LOADERS["in order"](), session=session, granularity="SOMETIMES")
+    with pytest.raises(GranularityError, match="no granularity '7'"), granularity(7):
+        pass
 
 
 def test_a_worker_finds_its_own_data_set(session):

@@ -1,5 +1,7 @@
 """How much is recorded: rows, operations, or nothing. It changes the cost, never a result.
 
+It is about tensors and training loops. Frames and JAX arrays are always recorded by row.
+
 ==========  ====================================  ==============================================
 Setting     It can answer                         It cannot answer
 ==========  ====================================  ==============================================
@@ -7,10 +9,10 @@ Setting     It can answer                         It cannot answer
             which operations
 ``OP``      which inputs, through which           which rows: they are unknown, and said to be
             operations
-``BATCH``   of a training loop: which batches     which rows of a batch; arrays and frames are
-            each step took                        recorded as in ``OP``
-``EPOCH``   of a training loop: which epochs      which batches; arrays and frames are recorded
-            there were                            as in ``OP``
+``BATCH``   of a training loop: which batches     which rows of a batch; tensors are recorded as
+            each step took                        in ``OP``
+``EPOCH``   of a training loop: which epochs      which batches; tensors are recorded as in
+            there were                            ``OP``
 ``OFF``     nothing                               anything: values are plain, nothing is kept
 ==========  ====================================  ==============================================
 """
@@ -82,6 +84,6 @@ def granularity_named(level: Granularity | str) -> Granularity:
         GranularityError: There is no such setting.
     """
     try:
-        return Granularity(level.upper())
+        return Granularity(str(level).upper())
     except ValueError:
         raise GranularityError(str(level), [each.value for each in Granularity]) from None

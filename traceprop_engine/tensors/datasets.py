@@ -262,7 +262,10 @@ def _picked(placed: Placed, positions: IntArray) -> Placed:
 
 def _is_plain(dataset: Any, kind: type) -> bool:
     """Say whether a data set finds its items in the way of a class of torch."""
-    return isinstance(dataset, kind) and type(dataset).__getitem__ is kind.__getitem__
+    return isinstance(dataset, kind) and all(
+        getattr(type(dataset), name, None) is getattr(kind, name, None)
+        for name in ("__getitem__", "__getitems__")
+    )
 
 
 def _with(dataset: Any, /, **attributes: Any) -> Any:

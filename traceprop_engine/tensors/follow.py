@@ -16,6 +16,7 @@ from traceprop_engine.lineage.granularity import (
 )
 from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.pandas_capture import CaptureSession
+from traceprop_engine.lineage.rows import narrowed
 from traceprop_engine.tensors.datasets import (
     Sample,
     TrackedStream,
@@ -29,7 +30,6 @@ from traceprop_engine.tensors.training_steps import (
     StepRecorder,
     TrainingStep,
     TrainingSteps,
-    narrow,
 )
 
 _NO_ROWS = "let it yield row numbers, or follow the data set in a loop of your own"
@@ -122,7 +122,7 @@ class FollowedLoader:
     def _rows(self, index: Any) -> RowNumbers:
         positions = _checked(index, self._n_items, negative=not self._is_stream)
         rows = positions if self._positions is None else self._positions[positions]
-        rows = narrow(rows)
+        rows = narrowed(rows)
         rows.flags.writeable = False
         return rows
 

@@ -21,7 +21,7 @@ from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.marks import Mark, Placed
 from traceprop_engine.lineage.resolve import reached_inputs
-from traceprop_engine.lineage.rows import taken
+from traceprop_engine.lineage.rows import narrowed, taken
 
 RowNumbers = NDArray[np.integer[Any]]
 
@@ -253,8 +253,8 @@ class StepRecorder:
             granularity=self._granularity,
             epochs=_frozen(np.array(self._epochs, dtype=np.int32)),
             offsets=_frozen(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)),
-            rows=_frozen(narrow(rows)),
-            bounds=_frozen(narrow(np.array(self._bounds, dtype=np.int64).reshape(-1, 2))),
+            rows=_frozen(narrowed(rows)),
+            bounds=_frozen(narrowed(np.array(self._bounds, dtype=np.int64).reshape(-1, 2))),
             digests=tuple(self._digests),
             placed=self._placed,
         )
@@ -270,12 +270,6 @@ def source_rows(placed: Placed, rows: RowNumbers) -> dict[str, RowNumbers]:
 def digest_of(rows: RowNumbers) -> bytes:
     """Return a digest of rows in their order, the same for every width of integer."""
     return blake2b(rows.astype("<i8").tobytes(), digest_size=_DIGEST_SIZE).digest()
-
-
-def narrow(rows: RowNumbers) -> RowNumbers:
-    """Return row numbers as int32 where they fit."""
-    fits = not rows.size or int(rows.max()) <= np.iinfo(np.int32).max
-    return rows.astype(np.int32 if fits else np.int64, copy=False)
 
 
 def _frozen(array: Any) -> Any:
