@@ -13,7 +13,14 @@ from traceprop_dagster.errors import AssetReplayError
 from traceprop_dagster.io_manager import TracepropIOManager
 from traceprop_dagster.lineage_checks import AssetLineageCheck, check_asset_lineage
 from traceprop_dagster.metadata import dataset_name
-from traceprop_engine.cli.options import answer, answer_json, json_option, open_store, progress
+from traceprop_engine.cli.options import (
+    answer,
+    answer_json,
+    json_option,
+    number_option,
+    open_store,
+    progress,
+)
 from traceprop_engine.errors.foreign import Attempt, told
 from traceprop_engine.store import Store
 
@@ -38,21 +45,9 @@ _REFUTED, _UNCHECKED = 1, 2
     help="Directory of the store; by default that of the asset's IO manager.",
 )
 @click.option("--partition", help="Which partition of a partitioned asset.")
-@click.option(
-    "--rows",
-    type=click.IntRange(min=1),
-    default=2_000,
-    show_default=True,
-    help="Most rows of one input; of a larger one a sample is used.",
-)
-@click.option(
-    "--trials",
-    type=click.IntRange(min=1),
-    default=40,
-    show_default=True,
-    help="How many perturbations of each input are tried.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="For the same perturbations.")
+@number_option("--rows", "Most rows of one input; of a larger one a sample is used.", default=2_000)
+@number_option("--trials", "How many perturbations of each input are tried.", default=40)
+@number_option("--seed", "For the same perturbations.", default=0, least=0)
 @json_option(
     "asset, dataset_version, ok, is_refuted, is_sampled, outdated, n_out, nondeterministic, "
     "inputs, unchecked, violations, contexts_missing, presence_effects, idle_edges."

@@ -223,6 +223,13 @@ def test_a_lie_is_found_named_and_exits_with_1(project):
         assert each["output_rows"] == [39 - row]
 
 
+@pytest.mark.parametrize("option", ["--seed=-1", "--trials=0", "--rows=0"])
+def test_numbers_that_make_no_sense_are_refused(project, option):
+    result = CliRunner().invoke(check_lineage, ["adults", option])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option.partition('=')[0]}'" in result.output
+
+
 def test_random_numbers_without_a_seed_cannot_be_checked(project):
     result = invoke("shuffled")
     assert result.exit_code == 2

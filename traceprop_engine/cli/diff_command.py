@@ -8,6 +8,7 @@ from traceprop_engine.cli.options import (
     answer,
     answer_json,
     json_option,
+    number_option,
     open_store,
     page,
     progress,
@@ -29,13 +30,7 @@ from traceprop_engine.sources import SourceVersion
     metavar="COLUMN",
     help="A column that tells rows apart, so that an edited row is known as such; may be repeated.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="How many rows of each kind to show.",
-)
+@number_option("--limit", "How many rows of each kind to show.", default=10, least=0)
 @json_option(
     "source, old and new (source_version_id, uri, sha256, n_rows), key_columns, columns_gone, "
     "columns_new, counts (same, moved, edited, gone, new), gone, new_rows and edited (before, "

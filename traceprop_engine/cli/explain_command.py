@@ -10,6 +10,7 @@ from traceprop_engine.cli.options import (
     answer,
     answer_json,
     json_option,
+    number_option,
     open_store,
     page,
     progress,
@@ -24,13 +25,7 @@ from traceprop_engine.explanation.explain import choose_row
 @click.argument("dataset", required=False)
 @click.option("--row", type=click.IntRange(min=0), help="Row number of the prediction, from 0.")
 @click.option("--where", metavar="CONDITION", help="Or a condition, such as 'id = 7'.")
-@click.option(
-    "--top-k",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="How many training rows to name.",
-)
+@number_option("--top-k", "How many training rows to name.", default=10)
 @click.option(
     "--target",
     type=click.Choice(get_args(Target)),

@@ -36,6 +36,22 @@ def store_option(function: _Function) -> _Function:
     )(function)
 
 
+def number_option(
+    name: str, text: str, *, default: int, least: int = 1
+) -> Callable[[_Function], _Function]:
+    """Give a command an option that takes a whole number.
+
+    Args:
+        name: Of the option, such as ``--limit``.
+        text: For the help, which shows the default too.
+        default: Without the option.
+        least: Smaller numbers are refused.
+    """
+    return click.option(
+        name, type=click.IntRange(min=least), default=default, show_default=True, help=text
+    )
+
+
 def json_option(keys: str) -> Callable[[_Function], _Function]:
     """Give a command the option ``--json``, as the argument ``as_json``.
 
