@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from traceprop_engine.fuzz.cells import Cells, Label, Scale, differences, fingerprints
+from traceprop_engine.identity.fingerprints import occurrences
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_algebra import direct_of
@@ -180,9 +181,4 @@ def _pair(row_after: Ints, before: Keys, after: Keys) -> None:
 
 def _numbered(keys: Keys) -> Keys:
     """Return keys of which none is there twice: those that repeat are counted through."""
-    order = np.argsort(keys, kind="stable")
-    at = np.arange(len(keys))
-    is_first = np.append([True], keys[order][1:] != keys[order][:-1])[: len(keys)]
-    count = np.empty(len(keys), dtype=np.uint64)
-    count[order] = at - np.maximum.accumulate(np.where(is_first, at, 0))
-    return keys + count * np.uint64(0x94D049BB133111EB)
+    return keys + occurrences(keys).astype(np.uint64) * np.uint64(0x94D049BB133111EB)

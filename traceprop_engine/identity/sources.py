@@ -24,9 +24,9 @@ def fingerprint_source(
     Args:
         version: A source version whose file has not changed.
         secret: The key of the digest; see `project_secret`.
-        key_columns: Columns that tell records apart. By default the first column in which no value
-            stands twice or is missing at the beginning of the file, and none twice in all of it;
-            if there is none, no key.
+        key_columns: Columns that tell records apart. By default the first column in which, at the
+            beginning of the file, nothing is missing and no value stands twice; no key if there
+            is none, or if a value stands twice later.
 
     Raises:
         KeyColumnsError: A key column is no column of the source.
