@@ -87,6 +87,8 @@ def contexts(query):
         "SELECT list_transform([1, 2], lambda e: e + id) AS l, s[1], id BETWEEN 1 AND 3 FROM t",
         "SELECT DISTINCT ON (s) s, id FROM t ORDER BY s, id DESC",
         "SELECT x FROM t AS x",
+        "SELECT #4, #1 FROM t",
+        "SELECT id, y FROM t JOIN u USING (k) ORDER BY #2, #1",
     ],
 )
 def test_the_result_is_that_of_plain_duckdb(query):
@@ -132,6 +134,9 @@ def test_types_of_arrow_tables_are_kept():
         ("SELECT z.w FROM t, LATERAL (SELECT t AS w) AS z", "a whole row"),
         ("SELECT (SELECT max(t) FROM u) FROM t", "a whole row"),
         ("SELECT COLUMNS('.*') FROM t", "COLUMNS with a pattern"),
+        ("SELECT #5 FROM t, u", "a column of a join by its place"),
+        ("SELECT 1 FROM t, u GROUP BY #5", "a column of a join by its place"),
+        ("SELECT id FROM t JOIN u ON #2 = #6", "a column of a join by its place"),
         ("SELECT * FROM t, LATERAL (SELECT count(*) FROM u WHERE u.k = t.k)", "in its place"),
         ("SELECT * FROM t AT (VERSION => 1)", "AT"),
         ("SELECT id AS __tp_row_1 FROM t", "names that begin with '__tp_'"),

@@ -11,7 +11,7 @@ from typing import Any
 from traceprop_engine.errors import UnsupportedSqlError
 from traceprop_engine.sql_queries.movable import Movable
 from traceprop_engine.sql_queries.run import Run
-from traceprop_engine.sql_queries.syntax import Tree, is_query, walk
+from traceprop_engine.sql_queries.syntax import Tree, is_query, walk, walk_outside_subqueries
 from traceprop_engine.sql_queries.traced import From
 
 _STATISTICS = {
@@ -20,6 +20,7 @@ _STATISTICS = {
     "NOT_EXISTS": "NOT EXISTS (SELECT ...)",
     "SCALAR": "scalar subquery",
 }
+_PLACE = "POSITIONAL_REFERENCE"
 
 
 class Expressions:
@@ -45,12 +46,13 @@ class Expressions:
             UnsupportedSqlError: It may see them in a way that cannot be helped.
         """
         self._require_no_whole_rows(value, source)
+        _require_no_places(value, source)
         return self._rewritten(value, source)
 
     def order(self, modifier: Tree, source: From) -> Tree:
-        """Return an ORDER BY; of ORDER BY ALL the hidden columns come last, and change nothing."""
+        """Return an ORDER BY; ALL and places mean the result, where hidden columns come last."""
         orders = [
-            each if _is_all(each["expression"]) else self.rewritten(each, source)
+            each if _is_of_result(each["expression"]) else self.rewritten(each, source)
             for each in modifier["orders"]
         ]
         return modifier | {"orders": orders}
@@ -155,8 +157,16 @@ class Expressions:
         return {name.lower() for name in self._run.columns(node)}
 
 
-def _is_all(expression: Tree) -> bool:
-    return (
+def _require_no_places(value: Any, source: From) -> None:
+    """Refuse a column by its place behind a join, where the hidden columns count too."""
+    if source.plain["type"] == "JOIN" and any(
+        each.get("class") == _PLACE for each in walk_outside_subqueries(value)
+    ):
+        raise UnsupportedSqlError("a column of a join by its place, such as #1", "write its name")
+
+
+def _is_of_result(expression: Tree) -> bool:
+    return expression.get("class") == _PLACE or (
         expression.get("class") == "STAR"
         and expression["columns"]
         and expression["expr"] is None
