@@ -301,6 +301,19 @@ def test_an_aggregation_is_held_as_the_group_of_each_row():
         ("SELECT * FROM u JOIN (SELECT k, avg(x) AS m FROM t GROUP BY k) AS g USING (k)", set()),
         ("SELECT n, count(*) FROM (SELECT k, count(*) AS n FROM t GROUP BY k) GROUP BY n",
          {("t", "GROUP BY values of other rows")}),
+        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k), (SELECT uid FROM u) WHERE n < 2",
+         {("t", "WHERE by values of other rows")}),
+        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
+         "LATERAL (SELECT uid FROM u AS g WHERE n < 2)",
+         {("t", "WHERE by values of other rows")}),
+        ("SELECT t.id FROM t LEFT JOIN (SELECT k, y AS z FROM u) AS u ON t.k = u.k WHERE z IS NULL",
+         {("u", "WHERE by values of other rows")}),
+        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
+         "LATERAL (SELECT * FROM range(10 - 4 * g.n))",
+         {("t", "JOIN by values of other rows")}),
+        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
+         "LATERAL (SELECT * FROM (VALUES (g.n))) AS v WHERE v.col0 < 2",
+         {("t", "WHERE by values of other rows")}),
         ("SELECT * FROM t JOIN u USING (k) ORDER BY ALL", set()),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from traceprop_engine.errors import UnsupportedSqlError
-from traceprop_engine.sql_queries.movable import Movable
+from traceprop_engine.sql_queries.movable import Movable, side_by_side
 from traceprop_engine.sql_queries.run import Run
 from traceprop_engine.sql_queries.syntax import Tree, is_query, walk, walk_outside_subqueries
 from traceprop_engine.sql_queries.traced import From
@@ -34,8 +34,7 @@ class Expressions:
     def beside(self, source: From) -> Iterator[None]:
         """Let the tables of a FROM clause be seen by what stands behind them in it."""
         before = self._beside
-        nothing = {alias: dict[str, frozenset[str]]() for alias in source.of_alias}
-        self._beside = {**before, **nothing, **source.movable}
+        self._beside = side_by_side(before, source.movable)
         yield
         self._beside = before
 
@@ -59,7 +58,7 @@ class Expressions:
 
     def in_sight(self, source: From) -> dict[str, Movable]:
         """Return what moves the columns of all tables that an expression can name."""
-        return {**self._beside, **source.movable}
+        return side_by_side(self._beside, source.movable)
 
     def reads(self, value: Any) -> frozenset[str]:
         """Return the names of the inputs that queries inside an expression read."""

@@ -4,10 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from traceprop_engine.sql_queries.expressions import Expressions
-from traceprop_engine.sql_queries.movable import ANY, Movable, all_inputs, merged, touched
+from traceprop_engine.sql_queries.movable import (
+    ANY,
+    Movable,
+    all_inputs,
+    merged,
+    side_by_side,
+    touched,
+)
 from traceprop_engine.sql_queries.resolve import rename_table
 from traceprop_engine.sql_queries.run import Run
-from traceprop_engine.sql_queries.syntax import Tree, walk
+from traceprop_engine.sql_queries.syntax import Tree, walk_outside_subqueries
 from traceprop_engine.sql_queries.traced import From, Hidden, Traced
 
 _ONE_SIDED = frozenset({"SEMI", "ANTI"})
@@ -85,7 +92,11 @@ class FromClause:
         """Return VALUES, a table function of no table, or nothing at all."""
         source = From(table, table, of_alias={table["alias"].lower(): ()})
         changed = self._expressions.rewritten(table, source)
-        return _one_table(table, changed, (), self._expressions.reads(table))
+        found = touched(table, self._expressions.in_sight(source))
+        if table["type"] == "TABLE_FUNCTION":
+            self._run.depends(found, "JOIN by values of other rows")
+        movable = {ANY: found} if found else {}
+        return _one_table(table, changed, (), self._expressions.reads(table), movable)
 
     def _join(self, table: Tree) -> From:
         kind = table["join_type"]
@@ -102,9 +113,9 @@ class FromClause:
             left.hidden + right.hidden,
             {**left.of_alias, **right.of_alias},
             left.reads | right.reads | self._expressions.reads(table["condition"]),
-            {**left.movable, **right.movable},
+            side_by_side(left.movable, right.movable),
         )
-        self._note_movable(table, left, both)
+        self._note_movable(table, both)
         if table["ref_type"] == "POSITIONAL":
             self._run.depends(both.reads, "POSITIONAL JOIN")
         condition = self._expressions.rewritten(table["condition"], both)
@@ -114,7 +125,7 @@ class FromClause:
             movable=self._after_join(table, left, right),
         )
 
-    def _note_movable(self, table: Tree, left: From, both: From) -> None:
+    def _note_movable(self, table: Tree, both: From) -> None:
         """Write down the inputs that decide, through movable columns, which rows join."""
         in_sight = self._expressions.in_sight(both)
         found = touched(table["condition"], in_sight)
@@ -123,19 +134,15 @@ class FromClause:
             found |= every.get(name.lower(), frozenset())
         if table["ref_type"] == "NATURAL":
             found |= all_inputs(every)
-        if table["right"]["type"] == "TABLE_FUNCTION":
-            found |= touched(table["right"], self._expressions.in_sight(left))
         self._run.depends(found, "JOIN by values of other rows")
 
     def _after_join(self, table: Tree, left: From, right: From) -> dict[str, Movable]:
         """Return what moves columns behind a join: those of a side that may be empty do."""
         kind, is_asof = table["join_type"], table["ref_type"] == "ASOF"
-        found = {**left.movable, **right.movable}
-        if kind in _EMPTY_RIGHT or is_asof:
-            found |= self._moved_by(right)
-        if kind in _EMPTY_LEFT:
-            found |= self._moved_by(left)
-        return found
+        return side_by_side(
+            self._moved_by(left) if kind in _EMPTY_LEFT else left.movable,
+            self._moved_by(right) if kind in _EMPTY_RIGHT or is_asof else right.movable,
+        )
 
     def _moved_by(self, side: From) -> dict[str, Movable]:
         return {
@@ -147,7 +154,7 @@ class FromClause:
         """Return the columns of a table, or `ANY` where they are not simply told."""
         tables = [
             each
-            for each in walk(side.plain)
+            for each in walk_outside_subqueries(side.plain)
             if each.get("alias", "").lower() == alias and each.get("type") == "BASE_TABLE"
         ]
         inputs = {each.name: each.columns for each in self._run.inputs}

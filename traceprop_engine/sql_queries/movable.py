@@ -25,6 +25,15 @@ def merged(parts: Iterable[Movable]) -> dict[str, frozenset[str]]:
     return found
 
 
+def side_by_side(*sides: Mapping[str, Movable]) -> dict[str, Movable]:
+    """Return what moves the columns of all tables; several may share a name, or have none."""
+    found: dict[str, Movable] = {}
+    for side in sides:
+        for alias, movable in side.items():
+            found[alias] = merged([found.get(alias, {}), movable])
+    return found
+
+
 def all_inputs(movable: Movable) -> frozenset[str]:
     """Return every input that moves some column."""
     return _NOTHING.union(*movable.values())
