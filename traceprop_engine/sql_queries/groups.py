@@ -101,6 +101,8 @@ class Groups:
             only = rows | {"select_list": keys}
             if self._binds(only) and self._run.types(only)[0] in _WHOLE_NUMBERS:
                 return keys[0]
+        # An argument has no alias: DuckDB would print it, and read another query.
+        keys = [each | {"alias": ""} for each in keys]
         call = self._run.syntax.item("hash(0)")
         if "arguments" in call:
             return call | {"arguments": [{"name": "", "expression": each} for each in keys]}
