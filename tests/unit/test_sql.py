@@ -101,6 +101,23 @@ def test_the_result_is_that_of_plain_duckdb(query):
     assert traced.column_names == plain(query).column_names
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT DISTINCT s COLLATE NOCASE AS s FROM r",
+        "SELECT DISTINCT * FROM (SELECT s COLLATE NOCASE AS s FROM r)",
+        "SELECT s COLLATE NOCASE AS s FROM r UNION SELECT 'A'",
+        "SELECT s COLLATE NOCASE AS s FROM r INTERSECT SELECT 'A'",
+        "SELECT s COLLATE NOCASE AS s FROM r EXCEPT SELECT 'B'",
+    ],
+)
+def test_texts_that_a_collation_makes_equal_are_one_row(query):
+    tables = {"r": pd.DataFrame({"s": ["A", "a", "b"]})}
+    found, expected = trace_query(query, tables).table, plain(query, tables)
+    assert sorted(found.column(0).to_pylist()) == sorted(expected.column(0).to_pylist())
+    assert [0, 1] in parents(query, "r", tables)
+
+
 def test_types_of_arrow_tables_are_kept():
     table = pa.table(
         {

@@ -57,8 +57,8 @@ class Groups:
         node = plain.node | {"select_list": [*plain.node["select_list"], *items]}
         if is_distinct:
             # No row makes no group, not even if all columns are constants.
-            like = self._run.syntax.template("SELECT 1 GROUP BY ALL HAVING count(*) > 0")
-            node |= {key: like[key] for key in ("aggregate_handling", "having")}
+            n_columns = len(self._run.columns(plain.node))
+            node = self._run.syntax.by_columns(node, n_columns, "count(*) > 0")
         return Traced(node, hidden, plain.reads)
 
     def _with_key(

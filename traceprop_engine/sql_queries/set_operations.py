@@ -133,10 +133,9 @@ class SetOperations:
         ]
         derived = self._run.syntax.derived(stacked.node, self._run.fresh("set"))
         found = self._run.syntax.star_of(derived, [*stacked.hidden_names(), sides], items)
-        stays = self._run.syntax.template(
-            f"SELECT 1 GROUP BY ALL HAVING {_STAYS[kind].format(side=sides, n=len(children))}"
-        )
-        found |= {key: stays[key] for key in ("aggregate_handling", "having")}
+        n_columns = len(self._run.user_columns(stacked)) - 1
+        stays = _STAYS[kind].format(side=sides, n=len(children))
+        found = self._run.syntax.by_columns(found, n_columns, stays)
         if not kind.startswith("UNION"):
             found_inputs = all_inputs(stacked.movable)
             self._run.depends(found_inputs, f"{kind} by values of other rows")

@@ -90,6 +90,13 @@ class Syntax:
         found["select_list"] += items
         return found | {"from_table": table}
 
+    def by_columns(self, node: Tree, n_columns: int, having: str) -> Tree:
+        """Return a SELECT grouped by its first columns, by place: ALL would forget collations."""
+        places = ", ".join(str(at + 1) for at in range(n_columns))
+        like = self.template(f"SELECT 1 GROUP BY {places} HAVING {having}")
+        changed = ("group_expressions", "group_sets", "aggregate_handling", "having")
+        return node | {key: like[key] for key in changed}
+
     def _parsed(self, query: str) -> Tree:
         [(tree,)] = self._connection.execute(_PARSE, [query]).fetchall()
         return _without_locations(json.loads(tree))
