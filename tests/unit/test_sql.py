@@ -334,6 +334,12 @@ def test_an_aggregation_is_held_as_the_group_of_each_row():
         ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
          "LATERAL (SELECT * FROM (VALUES (g.n))) AS v WHERE v.col0 < 2",
          {("t", "WHERE by values of other rows")}),
+        ("SELECT DISTINCT n FROM (SELECT k, count(*) AS n FROM t GROUP BY k)",
+         {("t", "DISTINCT by values of other rows")}),
+        ("SELECT DISTINCT k FROM (SELECT k, count(*) AS n FROM t GROUP BY k)", set()),
+        ("SELECT count(*) FROM t GROUP BY k UNION BY NAME SELECT uid FROM u",
+         {("t", "UNION BY NAME by values of other rows")}),
+        ("SELECT k FROM t UNION SELECT uid FROM u", set()),
         ("SELECT * FROM t JOIN u USING (k) ORDER BY ALL", set()),
     ],
 )  # fmt: skip

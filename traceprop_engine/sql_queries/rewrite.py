@@ -116,6 +116,9 @@ class Rewriter:
             keys = [each for each in node["select_list"] if not self._aggregates(each)]
             found = touched([*keys, node["group_expressions"]], in_sight)
             self._run.depends(found, "GROUP BY values of other rows")
+        if any(_is_distinct(each) for each in node["modifiers"]):
+            found = touched_in_select(node["select_list"], node, in_sight)
+            self._run.depends(found, "DISTINCT by values of other rows")
         unnested = [each for each in node["select_list"] if _unnests(each)]
         found = touched_in_select(unnested, node, in_sight)
         self._run.depends(found, "unnest of values of other rows")

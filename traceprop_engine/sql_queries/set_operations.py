@@ -136,8 +136,7 @@ class SetOperations:
         n_columns = len(self._run.user_columns(stacked)) - 1
         stays = _STAYS[kind].format(side=sides, n=len(children))
         found = self._run.syntax.by_columns(found, n_columns, stays)
-        if not kind.startswith("UNION"):
-            found_inputs = all_inputs(stacked.movable)
-            self._run.depends(found_inputs, f"{kind} by values of other rows")
+        name = kind.replace("_", " ")
+        self._run.depends(all_inputs(stacked.movable), f"{name} by values of other rows")
         changed = found | {"modifiers": node["modifiers"]}
         return Traced(changed, hidden, stacked.reads, stacked.movable)
