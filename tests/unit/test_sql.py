@@ -227,6 +227,9 @@ def test_a_table_that_was_not_passed_is_named(query):
         ({"__tp_x": pd.DataFrame({"a": [1]})}, "cannot be called"),
         ({"a": pd.DataFrame({"a": [1]}), "A": pd.DataFrame({"a": [1]})}, "one name in SQL"),
         ({"t": pd.DataFrame({"__tp_row_1": [1]})}, "has a column '__tp_row_1'"),
+        ({"t": pd.DataFrame({"a": [1], "__tp_row": [2]})}, "has a column '__tp_row'"),
+        ({"t": pd.DataFrame({"a": [1], "__TP_ROW": [2]})}, "has a column '__TP_ROW'"),
+        ({"t": pa.table({"a": [1], "__tp_row": [2]})}, "has a column '__tp_row'"),
         ({"t": pd.DataFrame({("a", "b"): [1]})}, "columns of several levels"),
     ],
 )
@@ -321,19 +324,10 @@ def test_an_aggregation_is_held_as_the_group_of_each_row():
         ("SELECT * FROM u JOIN (SELECT k, avg(x) AS m FROM t GROUP BY k) AS g USING (k)", set()),
         ("SELECT n, count(*) FROM (SELECT k, count(*) AS n FROM t GROUP BY k) GROUP BY n",
          {("t", "GROUP BY values of other rows")}),
-        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k), (SELECT uid FROM u) WHERE n < 2",
-         {("t", "WHERE by values of other rows")}),
-        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
-         "LATERAL (SELECT uid FROM u AS g WHERE n < 2)",
+        ("SELECT * FROM (SELECT count(*) AS n FROM t GROUP BY k), (SELECT uid FROM u) WHERE n < 2",
          {("t", "WHERE by values of other rows")}),
         ("SELECT t.id FROM t LEFT JOIN (SELECT k, y AS z FROM u) AS u ON t.k = u.k WHERE z IS NULL",
          {("u", "WHERE by values of other rows")}),
-        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
-         "LATERAL (SELECT * FROM range(10 - 4 * g.n))",
-         {("t", "JOIN by values of other rows")}),
-        ("SELECT * FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS g, "
-         "LATERAL (SELECT * FROM (VALUES (g.n))) AS v WHERE v.col0 < 2",
-         {("t", "WHERE by values of other rows")}),
         ("SELECT DISTINCT n FROM (SELECT k, count(*) AS n FROM t GROUP BY k)",
          {("t", "DISTINCT by values of other rows")}),
         ("SELECT DISTINCT k FROM (SELECT k, count(*) AS n FROM t GROUP BY k)", set()),
@@ -345,6 +339,22 @@ def test_an_aggregation_is_held_as_the_group_of_each_row():
 )  # fmt: skip
 def test_what_the_whole_result_depends_on_is_a_context(query, expected):
     assert contexts(query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "statistic"),
+    [
+        ("FROM g, LATERAL (SELECT uid FROM u AS g WHERE n < 2)", "WHERE by values of other rows"),
+        ("FROM g, LATERAL (FROM range(10 - 4 * g.n))", "JOIN by values of other rows"),
+        (
+            "FROM g, LATERAL (FROM (VALUES (g.n))) AS v WHERE col0 < 2",
+            "WHERE by values of other rows",
+        ),
+    ],
+)
+def test_a_count_that_decides_on_rows_inside_lateral_is_a_context(query, statistic):
+    counts = "WITH g AS (SELECT count(*) AS n FROM t GROUP BY k) "
+    assert contexts(counts + query) == {("t", statistic)}
 
 
 def test_a_table_that_is_only_looked_at_has_a_context_map():

@@ -23,7 +23,7 @@ def sql(
 
     Args:
         query: One SELECT statement; see `trace_query`.
-        connection: Whose settings and functions to use; a fresh one by default.
+        connection: Whose database to use, see `trace_query`; a fresh one by default.
         **tables: The frames by the names that the query uses.
 
     Returns:

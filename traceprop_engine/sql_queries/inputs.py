@@ -54,9 +54,6 @@ def _registered(
             f"DuckDB cannot read the table {name!r} ({str(error).splitlines()[0]})",
             "change the columns that it names",
         ) from error
-    for column in columns:
-        if column.lower().startswith(PREFIX):
-            raise SqlTableError(f"The table {name!r} has a column {column!r}", "rename the column")
     return Input(name, numbered, columns, len(table))
 
 
@@ -79,6 +76,9 @@ def _require_table(name: str, table: Any) -> None:
         raise SqlTableError(f"A table cannot be called {name!r}", "give it another name")
     if isinstance(table, pd.DataFrame) and table.columns.nlevels > 1:
         raise SqlTableError(f"The table {name!r} has columns of several levels", "flatten them")
+    for column in table.columns if isinstance(table, pd.DataFrame) else table.column_names:
+        if str(column).lower().startswith(PREFIX):
+            raise SqlTableError(f"The table {name!r} has a column {column!r}", "rename the column")
     if len(table) > _MOST_ROWS:
         raise SqlTableError(
             f"The table {name!r} has {len(table):,} rows", f"pass at most {_MOST_ROWS:,}"

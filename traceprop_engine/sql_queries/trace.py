@@ -59,9 +59,11 @@ def trace_query(
     Args:
         query: One SELECT statement; it may read nothing but the tables.
         tables: The inputs by the names that the query uses, upper or lower case.
-        connection: Whose settings, types and functions to use; it is left as it is, and what it
-            holds itself cannot be read. Without one, a fresh DuckDB in memory with `THREADS`
-            threads, whose row order and sums are reproducible.
+        connection: Whose database to use, with its global settings, its types and functions; it
+            is left as it is, and tables that it holds cannot be read. The query runs in a session
+            beside it: variables, what was set for its session alone (SET SESSION, TimeZone) and
+            what it has not committed do not count. Without one, a fresh DuckDB in memory with
+            `THREADS` threads, whose row order and sums are reproducible.
 
     Raises:
         SqlStatementError: The text is not one SELECT statement.
