@@ -34,7 +34,7 @@ get:real get:imag
 """
 
 _REDUCED = """
-all amax amin aminmax any argmax argmin count_nonzero logsumexp max mean median min nanmean
+all amax amin aminmax any argmax argmin logsumexp max mean median min nanmean
 nanmedian nansum prod std std_mean sum var var_mean
 """
 
@@ -60,6 +60,13 @@ _BATCHED = {
 }
 
 _INDEX: Final = Moves(index=(2, "index"))
+
+_NUMBERS = """
+axis chunks dim dims index length shifts split_size split_size_or_sections split_sizes start
+"""
+
+_FIRST_ALONE: Final = Moves(index=(1, 2, 3, *_NUMBERS.split()))
+"""Only elements of the first argument move; the others are numbers, in tensors or not."""
 
 _MOVED = """
 adjoint broadcast_to column_stack diag diag_embed diagonal dstack expand expand_as fliplr flipud
@@ -97,6 +104,7 @@ RULES: Final[dict[str, Rule]] = {
     "dist": by_row.over_everything,
     # Along axes.
     "cosine_similarity": by_row.pairwise(2, default=1),
+    "count_nonzero": by_row.along(1, "reduce", rest=True),
     "mode": by_row.along(1, "reduce", default=-1),
     "kthvalue": by_row.along(2, "reduce", default=-1),
     "norm": by_row.along(2, "reduce"),
@@ -135,15 +143,15 @@ RULES: Final[dict[str, Rule]] = {
     "topk": moved.ordered(2),
     "index_add": moved.added_by_index,
     "index_select": moved.moving_along(1, _INDEX),
-    "narrow": moved.moving_along(1, Moves()),
-    "select": moved.moving_along(1, Moves()),
-    "unbind": moved.moving_along(1, Moves(), default=0),
-    "chunk": moved.moving_along(2, Moves(), default=0),
-    "split": moved.moving_along(2, Moves(), default=0),
-    "split_with_sizes": moved.moving_along(2, Moves(), default=0),
+    "narrow": moved.moving_along(1, _FIRST_ALONE),
+    "select": moved.moving_along(1, _FIRST_ALONE),
+    "unbind": moved.moving_along(1, _FIRST_ALONE, default=0),
+    "chunk": moved.moving_along(2, _FIRST_ALONE, default=0),
+    "split": moved.moving_along(2, _FIRST_ALONE, default=0),
+    "split_with_sizes": moved.moving_along(2, _FIRST_ALONE, default=0),
     "tensor_split": moved.moving_along(2, Moves(index=(1,)), default=0),
-    "flip": moved.moving_along(1, Moves(), "dims", rest=True),
-    "roll": moved.moving_along(2, Moves(), "dims"),
+    "flip": moved.moving_along(1, _FIRST_ALONE, "dims", rest=True),
+    "roll": moved.moving_along(2, _FIRST_ALONE, "dims"),
     "repeat_interleave": moved.moving_along(2, Moves(index=(1, "repeats"))),
     "gather": moved.moving(_INDEX),
     "take_along_dim": moved.moving(Moves(index=(1, "indices"))),

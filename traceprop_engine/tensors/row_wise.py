@@ -1,6 +1,7 @@
 """Rules for functions that make row ``i`` of the result from row ``i`` of their operands."""
 
 from collections.abc import Callable, Sequence
+from operator import index as whole_number
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,7 @@ def over_everything(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome
     ]
 
 
-def along(position: int, what: str, *names: str, default: Any = None) -> Rule:
+def along(position: int, what: str, *names: str, default: Any = None, rest: bool = False) -> Rule:
     """Return the rule of a function that works along axes given by an argument.
 
     Along any but axis 0 it is row-wise.
@@ -181,12 +182,15 @@ def along(position: int, what: str, *names: str, default: Any = None) -> Rule:
         what: Along axis 0 it does this: *reduce* to a statistic, *normalise* by one, *cumulate*.
         names: Names of the argument beside ``dim``.
         default: The axes when none are given; ``None`` for all of them.
+        rest: All positional arguments from there on may be axes.
     """
 
     def rule(call: Call, results: Sequence[torch.Tensor]) -> list[Outcome]:
         source = call.first
         placed = call.placed(source)
         given = call.argument(position, "dim", *names, default=default)
+        if rest and len(call.args) > position + 1:
+            given = call.args[position:]
         if isinstance(given, torch.Tensor) and what == "reduce":
             return elementwise(call, results)  # `max` and `min` of two tensors
         if placed is None or not isinstance(source, torch.Tensor):
@@ -201,7 +205,10 @@ def axes_of(given: Any, n_axes: int) -> frozenset[int]:
     """Return the axes that an argument names, counted from the front; all for ``None``."""
     if isinstance(given, bool) or given is None:
         return frozenset(range(max(n_axes, 1)))
-    axes = [given] if isinstance(given, int) else list(given) or range(max(n_axes, 1))
+    try:
+        axes = [whole_number(given)]  # a number of NumPy or torch too
+    except TypeError:
+        axes = [whole_number(each) for each in given] or list(range(max(n_axes, 1)))
     return frozenset(axis % max(n_axes, 1) for axis in axes)
 
 
