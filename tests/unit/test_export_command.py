@@ -168,6 +168,19 @@ def test_an_earlier_export_is_replaced_only_by_force(run, exported, tmp_path, fo
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_link_to_an_export_is_replaced_and_what_it_leads_to_stays(run, tmp_path, format_):
+    first, link = tmp_path / "first", tmp_path / "link"
+    assert run("--format", format_, "--out", first, "--dataset", "visit_features").exit_code == 0
+    before = text_of(first)
+    link.symlink_to(first)
+    assert run("--format", format_, "--out", link, "--force").exit_code == 0
+    assert not link.is_symlink()
+    assert "risk_model" in text_of(link)
+    assert text_of(first) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "link"]
+
+
 def test_force_never_takes_a_directory_that_is_no_export(run, tmp_path):
     documents = tmp_path / "documents"
     documents.mkdir()

@@ -88,7 +88,9 @@ def _put_in_place(made: Path, path: Path) -> None:
         path.rename(old)
     made.rename(path)
     sync_directory(path.parent)
-    if old is not None:
+    if old is not None and old.is_symlink():
+        old.unlink()
+    elif old is not None:
         shutil.rmtree(old)
 
 
