@@ -5,6 +5,7 @@ the header and its lock; the second then writes over what it never saw. `strace`
 last. The same happens to this store's processes here, and must not lose anything.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -69,15 +70,17 @@ def start(program, *arguments, late_lock_on=None):
 
 
 def has_open(tracer, path):
-    """Return whether the process that ``tracer`` runs has the file ``path`` open."""
-    for child in Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split():
-        for descriptor in Path(f"/proc/{child}/fd").iterdir():
-            try:
-                if descriptor.readlink() == path:
-                    return True
-            except FileNotFoundError:  # closed in the meantime
-                continue
-    return False
+    """Return whether a process that ``tracer`` runs has the file ``path`` open."""
+    children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
+    return any(path in open_files(child) for child in children)
+
+
+def open_files(process):
+    """Yield what a process has open, as far as it is there to tell: strace tries its own out."""
+    with contextlib.suppress(FileNotFoundError):
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+                yield descriptor.readlink()
 
 
 def run_both(late, early, path):
