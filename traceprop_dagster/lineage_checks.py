@@ -202,6 +202,11 @@ def fuzz_metadata(found: AssetLineageCheck) -> Mapping[str, dg.MetadataValue | s
     if rows:
         header = ["input", "row", "changed", "output rows"]
         metadata["traceprop/found"] = dg.MetadataValue.md(shortened_table(header, rows))
+    explained = [
+        name for name, each in check.inputs.items() if each.in_context and not each.context_is_idle
+    ]
+    if explained:
+        metadata["traceprop/in_context"] = f"{', '.join(explained)}: a context explains any change"
     if found.outdated:
         metadata["traceprop/outdated"] = ", ".join(found.outdated)
     for name, reason in (check.unchecked or {}).items():

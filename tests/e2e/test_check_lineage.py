@@ -59,6 +59,11 @@ def scaled(context: dg.AssetExecutionContext, people: pd.DataFrame, factor: Fact
 
 
 @dg.asset
+def centred(people: pd.DataFrame) -> pd.DataFrame:
+    return people.assign(age=people["age"] - people["age"].mean())
+
+
+@dg.asset
 def reversed_ages(people: pd.DataFrame) -> pd.DataFrame:
     # Values taken past everything that capture watches.
     return people.assign(other=people["age"]._values[::-1].copy())
@@ -113,13 +118,13 @@ def by_graph(people):
 
 store = TracepropStore(path=dg.EnvVar("FUZZ_TEST_STORE"))
 ASSETS = [adults, scaled, reversed_ages, yielded, shuffled, model, edited, judged, part, parts]
-ASSETS += [by_graph]
+ASSETS += [by_graph, centred]
 SOURCES = source_file_assets(
     {"people": HERE / "people.csv"}, options={"read_options": {"dtype": {"team": "str"}}}
 )
 CHECKS = [
     build_lineage_fuzz_check(each, sources=SOURCES, trials=16)
-    for each in (adults, scaled, reversed_ages, part)
+    for each in (adults, scaled, centred, reversed_ages, part)
 ]
 defs = dg.Definitions(
     assets=[*SOURCES, *ASSETS],
@@ -158,6 +163,7 @@ def project(tmp_path_factory):
                     for name in (
                         "adults",
                         "scaled",
+                        "centred",
                         "reversed_ages",
                         "yielded",
                         "shuffled",
@@ -324,12 +330,20 @@ def test_only_what_is_needed_is_made_and_a_store_that_cannot_be_is_named(project
 
 def test_the_check_passes_for_honest_assets(project):
     _, results = project
-    for result, names in (("whole", ["adults", "scaled"]), ("a", ["part"]), ("b", ["part"])):
+    for result, names in (
+        ("whole", ["adults", "scaled", "centred"]),
+        ("a", ["part"]),
+        ("b", ["part"]),
+    ):
         found = evaluations(results[result])
         for name in names:
             assert found[name].passed, found[name]
             assert found[name].metadata["traceprop/violations"].value == 0
             assert found[name].metadata["traceprop/runs"].value > 16
+    blind = "traceprop/in_context"
+    found = evaluations(results["whole"])
+    assert blind not in found["adults"].metadata
+    assert found["centred"].metadata[blind].value == "people: a context explains any change"
 
 
 def test_the_check_of_a_lie_fails_with_a_short_table_and_without_values(project):
