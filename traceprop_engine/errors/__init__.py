@@ -53,10 +53,8 @@ from traceprop_engine.errors.models import (
     UnsupportedEstimatorError,
 )
 from traceprop_engine.errors.provenance import (
-    HeaderlessFileError,
     LineageFileError,
     LineageNotSavedError,
-    NotNumericError,
     SourceIdTakenError,
     UntrackedValueError,
     ViewRowError,
@@ -141,7 +139,6 @@ __all__ = [
     "FeatureListError",
     "FingerprintsUnavailableError",
     "GranularityError",
-    "HeaderlessFileError",
     "InfluenceTargetError",
     "JsonLineError",
     "KeyColumnsError",
@@ -157,7 +154,6 @@ __all__ = [
     "NoRowsKeptError",
     "NonFiniteColumnError",
     "NonNumericFeatureError",
-    "NotNumericError",
     "NotRowWiseError",
     "NotTextError",
     "NumberSizeError",

@@ -1,22 +1,22 @@
 """From the mark of a result to its lineage."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency, Op
+from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.marks import (
     Mark,
     Node,
     Note,
     Notes,
     Placed,
-    Step,
     Tracked,
     look_through,
+    steps_to,
 )
 from traceprop_engine.lineage.resolve import Maps, Mask, NodeMaps, reached_inputs
 from traceprop_engine.lineage.row_map import RowMap
@@ -88,7 +88,7 @@ def _lineage_of(
         n_rows=n_rows,
         maps={name: maps[name] for name in notes.inputs},
         contexts=_contexts(members),
-        ops=_ops(marks),
+        ops=tuple(step.op for step in steps_to(marks)),
         fidelity="unknown" if reasons else "claimed" if claims else "exact",
         reason="; ".join([*reasons.values(), *claims]) or None,
     )
@@ -230,15 +230,3 @@ def _reasons(mark: Mark | None, maps: Maps, members: Members, notes: Notes) -> d
 def _hint(notes: Notes) -> str:
     last = dict.fromkeys(note.statistic for note in notes.found.values())
     return f" (noted: {', '.join(list(last)[-3:])})" if last else ""
-
-
-def _ops(marks: Iterable[Mark]) -> tuple[Op, ...]:
-    """Return the operations that led to the marks, in the order they ran."""
-    found: set[Step] = set()
-    waiting = [step for mark in marks for step in mark.steps]
-    while waiting:
-        step = waiting.pop()
-        if step not in found:
-            found.add(step)
-            waiting += step.before
-    return tuple(step.op for step in sorted(found, key=lambda step: step.number))

@@ -5,7 +5,7 @@ A *node* is a set of rows whose parents are known: an input, or the rows that an
 the mark is a matter of the library: an index of pandas, an array, a tensor.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Container, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -213,6 +213,30 @@ def write_note(
 def steps_of(marks: Iterable[Mark]) -> tuple[Step, ...]:
     """Return the last operations that led to any of the marks."""
     return distinct(step for mark in marks for step in mark.steps)
+
+
+def steps_to(marks: Iterable[Mark]) -> list[Step]:
+    """Return all operations that led to any of the marks, in the order they ran."""
+    found: set[Step] = set()
+    waiting = [step for mark in marks for step in mark.steps]
+    while waiting:
+        step = waiting.pop()
+        if step not in found:
+            found.add(step)
+            waiting += step.before
+    return sorted(found, key=lambda step: step.number)
+
+
+def nodes_above(nodes: Iterable[Node], without: Container[Node] = ()) -> list[Node]:
+    """Return nodes and all that they come from, parents first, without some and what is above."""
+    found: set[Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found and node not in without:
+            found.add(node)
+            waiting += node.parents()
+    return sorted(found, key=lambda node: node.number)
 
 
 def distinct(items: Iterable[Item]) -> tuple[Item, ...]:

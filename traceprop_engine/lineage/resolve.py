@@ -1,12 +1,12 @@
 """From rows of a node to rows of the inputs: as row maps, or as the set of rows that is reached."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from traceprop_engine.lineage.marks import Node, Via
+from traceprop_engine.lineage.marks import Node, Via, nodes_above
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.rows import (
     Rows,
@@ -51,7 +51,7 @@ class NodeMaps:
         return maps
 
     def _of(self, node: Node) -> Maps:
-        for each in _in_order(node, self._known):
+        for each in nodes_above([node], self._known):
             self._known[each] = _maps_of(each, self._known)
         return self._known[node]
 
@@ -89,18 +89,6 @@ def _pieces_below(node: Node, rows: Rows) -> list[tuple[Node, Rows]]:
             below.append((parent, _looked_up(parent, via, local)))
         start += n
     return below
-
-
-def _in_order(node: Node, known: Container[Node]) -> list[Node]:
-    """Return a node and what it comes from, parents first, without what is known."""
-    found: set[Node] = set()
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if each not in found and each not in known:
-            found.add(each)
-            waiting += each.parents()
-    return sorted(found, key=lambda each: each.number)
 
 
 def _maps_of(node: Node, known: dict[Node, Maps]) -> Maps:
@@ -150,9 +138,8 @@ def reached_inputs(rows: Iterable[tuple[Node, Rows]]) -> dict[str, Mask]:
     for node, some in rows:
         found = _mask_of(some, node.n_rows)
         masks[node] = masks[node] | found if node in masks else found
-    nodes = {each for node in masks for each in _in_order(node, ())}
     reached: dict[str, Mask] = {}
-    for each in sorted(nodes, key=lambda each: each.number, reverse=True):
+    for each in reversed(nodes_above(masks)):
         mask = masks.pop(each)
         if each.name is not None:
             reached[each.name] = mask

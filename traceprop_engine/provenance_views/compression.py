@@ -15,12 +15,12 @@ import numpy as np
 
 from traceprop_engine.digests import sha256_bytes
 from traceprop_engine.lineage.graph import default_graph
-from traceprop_engine.lineage.marks import Node, Note, Notes, Via, derived
+from traceprop_engine.lineage.marks import Node, Note, Notes, Via, derived, nodes_above
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.rows import as_array, map_of
 from traceprop_engine.provenance_views.packed_maps import MANY_ROWS, PACKED, packed_map
 from traceprop_engine.provenance_views.packing import Packed
-from traceprop_engine.provenance_views.snapshot import Snapshot, nodes_above, snapshot_of
+from traceprop_engine.provenance_views.snapshot import Snapshot, snapshot_of
 
 _lock = RLock()
 _is_enabled = [False]

@@ -1,7 +1,7 @@
 """What is known of a value at one moment: its rows, its operations, and what its graph noted."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,17 @@ from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.carriers import placed_of
 from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.graph import default_graph
-from traceprop_engine.lineage.marks import Mark, Node, Note, Notes, Placed, Step, derived
+from traceprop_engine.lineage.marks import (
+    Mark,
+    Node,
+    Note,
+    Notes,
+    Placed,
+    Step,
+    derived,
+    nodes_above,
+    steps_to,
+)
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.lineage.row_map_algebra import boxes_of, direct_of
 from traceprop_engine.provenance_views.source_facts import token_of, versions_of
@@ -80,14 +90,7 @@ class Snapshot:
 
     def steps(self) -> list[Step]:
         """Return the operations that led to it, in the order they ran."""
-        found: set[Step] = set()
-        waiting = [step for mark in self.marks() for step in mark.steps]
-        while waiting:
-            step = waiting.pop()
-            if step not in found:
-                found.add(step)
-                waiting += step.before
-        return sorted(found, key=lambda step: step.number)
+        return steps_to(self.marks())
 
     def kept_inputs(self) -> dict[str, Node]:
         """Return the inputs that what is known of the value is about."""
@@ -120,18 +123,6 @@ class Snapshot:
         for step in self.steps():
             taken[step.op.name].update(step.op.inputs)
         return dict(taken)
-
-
-def nodes_above(nodes: Iterable[Node]) -> list[Node]:
-    """Return sets of rows and all that they come from, parents first."""
-    found: set[Node] = set()
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += node.parents()
-    return sorted(found, key=lambda node: node.number)
 
 
 def snapshot_of(value: Any) -> Snapshot:
