@@ -1,0 +1,5 @@
+"""Per-sample gradients of a recorded training: their form, their size, their projection."""
+
+from traceprop_engine.gradients.rows import LayerGradients, RowGradients
+
+__all__ = ["LayerGradients", "RowGradients"]
