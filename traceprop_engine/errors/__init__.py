@@ -76,6 +76,7 @@ from traceprop_engine.errors.questions import (
     SourceVersionNotFoundError,
     TrainingRunNotFoundError,
 )
+from traceprop_engine.errors.recipes import RecipeError
 from traceprop_engine.errors.sources import (
     CorruptSourceError,
     EmptySourceError,
@@ -164,6 +165,7 @@ __all__ = [
     "ProjectSecretError",
     "QueryShapeError",
     "RaggedRowError",
+    "RecipeError",
     "RepeatedColumnError",
     "RepeatedKeyError",
     "RollUpError",
