@@ -59,6 +59,7 @@ from traceprop_engine.errors.provenance import (
     UntrackedValueError,
     ViewRowError,
 )
+from traceprop_engine.errors.quality import QualityError, RetrainingError, RetrainingFileError
 from traceprop_engine.errors.questions import (
     CommandLoadError,
     DatasetNotFoundError,
@@ -163,11 +164,14 @@ __all__ = [
     "PenaltyError",
     "PortUnavailableError",
     "ProjectSecretError",
+    "QualityError",
     "QueryShapeError",
     "RaggedRowError",
     "RecipeError",
     "RepeatedColumnError",
     "RepeatedKeyError",
+    "RetrainingError",
+    "RetrainingFileError",
     "RollUpError",
     "RowMapError",
     "RowNotFoundError",
