@@ -26,11 +26,18 @@ from traceprop_engine.errors.identity import (
     UnknownValueKindError,
     UnlikeFingerprintsError,
 )
+from traceprop_engine.errors.jax_training import JaxTrainingError, TrainingFilesError
 from traceprop_engine.errors.lineage import (
     CaptureError,
     LineageContradictionError,
     PandasInternalsError,
     RowMapError,
+)
+from traceprop_engine.errors.metagradients import (
+    MetagradientMemoryError,
+    ProbeError,
+    ReplayError,
+    RoughTrainingError,
 )
 from traceprop_engine.errors.models import (
     EmptyTableError,
@@ -142,6 +149,7 @@ __all__ = [
     "FingerprintsUnavailableError",
     "GranularityError",
     "InfluenceTargetError",
+    "JaxTrainingError",
     "JsonLineError",
     "KeyColumnsError",
     "LabelClassesError",
@@ -149,6 +157,7 @@ __all__ = [
     "LineageFileError",
     "LineageFuzzError",
     "LineageNotSavedError",
+    "MetagradientMemoryError",
     "ModelSizeError",
     "NoMatchingRowError",
     "NoPredictionsError",
@@ -163,6 +172,7 @@ __all__ = [
     "PandasInternalsError",
     "PenaltyError",
     "PortUnavailableError",
+    "ProbeError",
     "ProjectSecretError",
     "QualityError",
     "QueryShapeError",
@@ -170,9 +180,11 @@ __all__ = [
     "RecipeError",
     "RepeatedColumnError",
     "RepeatedKeyError",
+    "ReplayError",
     "RetrainingError",
     "RetrainingFileError",
     "RollUpError",
+    "RoughTrainingError",
     "RowMapError",
     "RowNotFoundError",
     "RowPredicateError",
@@ -209,6 +221,7 @@ __all__ = [
     "StoreWriteError",
     "TooManyRowsError",
     "TracepropError",
+    "TrainingFilesError",
     "TrainingRowError",
     "TrainingRunNotFoundError",
     "TrainingStalledError",
