@@ -6,6 +6,13 @@ object, and what the reader can do about it.
 
 from traceprop_engine.errors.arrays import GranularityError
 from traceprop_engine.errors.arrays_kept import ArrayNotKeptError
+from traceprop_engine.errors.attribution import (
+    CheckpointChoiceError,
+    DampingError,
+    EstimatorSettingError,
+    FunctionalError,
+    RowGradientsError,
+)
 from traceprop_engine.errors.base import ExtraMissingError, TracepropError
 from traceprop_engine.errors.declarations import DeclarationError
 from traceprop_engine.errors.exports import (
@@ -133,13 +140,16 @@ __all__ = [
     "ArrayNotKeptError",
     "BlockNotFoundError",
     "CaptureError",
+    "CheckpointChoiceError",
     "CommandLoadError",
     "CorruptSourceError",
+    "DampingError",
     "DatasetNotFoundError",
     "DeclarationError",
     "EmptyExportError",
     "EmptySourceError",
     "EmptyTableError",
+    "EstimatorSettingError",
     "ExportExistsError",
     "ExportRefusedError",
     "ExportTimeError",
@@ -147,6 +157,7 @@ __all__ = [
     "ExtraMissingError",
     "FeatureListError",
     "FingerprintsUnavailableError",
+    "FunctionalError",
     "GranularityError",
     "InfluenceTargetError",
     "JaxTrainingError",
@@ -185,6 +196,7 @@ __all__ = [
     "RetrainingFileError",
     "RollUpError",
     "RoughTrainingError",
+    "RowGradientsError",
     "RowMapError",
     "RowNotFoundError",
     "RowPredicateError",
