@@ -23,6 +23,12 @@ from traceprop_engine.errors.exports import (
     ExportWriteError,
 )
 from traceprop_engine.errors.fuzz import LineageFuzzError
+from traceprop_engine.errors.gradients import (
+    GradientShapeError,
+    GradientShardError,
+    GradientStorageError,
+    ProjectionError,
+)
 from traceprop_engine.errors.identity import (
     FingerprintsUnavailableError,
     KeyColumnsError,
@@ -135,6 +141,13 @@ from traceprop_engine.errors.tensors import (
     StepGranularityError,
     UnknownRowsError,
 )
+from traceprop_engine.errors.torch_gradients import (
+    ModuleShapeError,
+    ModuleStateError,
+    RecordedStepsError,
+    UndefinedRowGradientError,
+    UntrainableModuleError,
+)
 
 __all__ = [
     "ArrayNotKeptError",
@@ -158,6 +171,9 @@ __all__ = [
     "FeatureListError",
     "FingerprintsUnavailableError",
     "FunctionalError",
+    "GradientShapeError",
+    "GradientShardError",
+    "GradientStorageError",
     "GranularityError",
     "InfluenceTargetError",
     "JaxTrainingError",
@@ -170,6 +186,8 @@ __all__ = [
     "LineageNotSavedError",
     "MetagradientMemoryError",
     "ModelSizeError",
+    "ModuleShapeError",
+    "ModuleStateError",
     "NoMatchingRowError",
     "NoPredictionsError",
     "NoRowChosenError",
@@ -185,10 +203,12 @@ __all__ = [
     "PortUnavailableError",
     "ProbeError",
     "ProjectSecretError",
+    "ProjectionError",
     "QualityError",
     "QueryShapeError",
     "RaggedRowError",
     "RecipeError",
+    "RecordedStepsError",
     "RepeatedColumnError",
     "RepeatedKeyError",
     "ReplayError",
@@ -238,6 +258,7 @@ __all__ = [
     "TrainingRunNotFoundError",
     "TrainingStalledError",
     "UnconvergedRunError",
+    "UndefinedRowGradientError",
     "UnknownClassError",
     "UnknownColumnError",
     "UnknownRowsError",
@@ -247,5 +268,6 @@ __all__ = [
     "UnsupportedSqlError",
     "UnterminatedQuoteError",
     "UntrackedValueError",
+    "UntrainableModuleError",
     "ViewRowError",
 ]

@@ -1,13 +1,18 @@
 """Per-sample gradients of a recorded training: their form, their size, their projection."""
 
+from traceprop_engine.gradients.kernels import kernel, kernel_blocks
+from traceprop_engine.gradients.layers import LayerGradients, LayerShape
 from traceprop_engine.gradients.recorded import Loss, NamedTarget, OutputTarget, RecordedTraining
-from traceprop_engine.gradients.rows import LayerGradients, RowGradients
+from traceprop_engine.gradients.rows import RowGradients
 
 __all__ = [
     "LayerGradients",
+    "LayerShape",
     "Loss",
     "NamedTarget",
     "OutputTarget",
     "RecordedTraining",
     "RowGradients",
+    "kernel",
+    "kernel_blocks",
 ]
