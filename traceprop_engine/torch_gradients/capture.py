@@ -1,0 +1,265 @@
+"""Gradients of all rows of a table, block by block within a bound on memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from traceprop_engine.errors import QueryShapeError
+from traceprop_engine.gradients import LayerGradients, Loss, OutputTarget, RowGradients
+from traceprop_engine.torch_gradients.hooks import factor_pass
+from traceprop_engine.torch_gradients.layers import Factors
+from traceprop_engine.torch_gradients.modules import (
+    refuse_undefined,
+    trained_parameters,
+    undisturbed,
+)
+from traceprop_engine.torch_gradients.plan import (
+    CapturePlan,
+    blocks_of,
+    own_parameters,
+    plan_capture,
+)
+from traceprop_engine.torch_gradients.scalars import (
+    Scalar,
+    encode_labels,
+    needs_labels,
+    rows_of_outputs,
+    scalar_of,
+    slopes_and_curvatures,
+    trained_scalar,
+)
+from traceprop_engine.torch_gradients.single_rows import row_by_row, vectorised
+
+DEFAULT_MEMORY = 256 << 20
+"""Bytes that capture may use while it runs, beside its result."""
+
+LARGEST_BLOCK = 4096
+"""Rows beyond which a larger block is no faster."""
+
+Progress = Callable[[int, int], None]
+"""Called with the rows that are done and with all of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows as a module reads them.
+
+    Attributes:
+        features: ``[n, ...]``.
+        labels: ``[n]``, zeros where there are none.
+    """
+
+    features: Tensor
+    labels: Tensor
+
+
+def row_gradients(
+    module: nn.Module,
+    features: NDArray[np.generic],
+    labels: NDArray[np.generic] | None = None,
+    *,
+    loss: Loss = "cross_entropy",
+    target: OutputTarget | None = None,
+    memory_limit: int = DEFAULT_MEMORY,
+    progress: Progress | None = None,
+) -> RowGradients:
+    """Return the gradient of each row's scalar in the trained parameters of a module as it stands.
+
+    The module is used in evaluation mode: batch normalisation with its running statistics, no
+    dropout. It is left as it was: modes, gradients, hooks and random states.
+
+    Args:
+        module: From features ``[n, ...]`` to outputs ``[n]`` or ``[n, n_outputs]``. Parameters with
+            ``requires_grad=False`` are left out.
+        features: ``[n, ...]``.
+        labels: ``[n]``: positions of the classes, or values.
+        loss: What the module was trained on.
+        target: The scalar; without one that of training rows, with slopes and curvatures.
+        memory_limit: Bytes to use while it runs, beside the result.
+        progress: Called after each block of rows.
+
+    Raises:
+        TracepropError: A row has no gradient of its own, or labels, features or target do not fit;
+            the message says what and why.
+    """
+    with undisturbed(module):
+        table = read_table(module, features, labels, loss)
+        if target is None:
+            require_labels(labels)
+            scalar = trained_scalar(loss)
+        else:
+            scalar = asked_scalar(module, table, labels, target, loss)
+        plan = plan_capture(module, table.features, table.labels, scalar)
+        asked = None if target is not None else loss
+        return capture(module, plan, table, scalar, asked, (memory_limit, progress))
+
+
+def read_table(
+    module: nn.Module,
+    features: NDArray[np.generic],
+    labels: NDArray[np.generic] | None,
+    loss: Loss,
+) -> Table:
+    """Return rows as a module reads them.
+
+    Raises:
+        UndefinedRowGradientError: A layer mixes rows.
+        QueryShapeError: There are no rows, or features are no numbers, or labels do not fit.
+    """
+    refuse_undefined(module)
+    like = next(iter(trained_parameters(module).values()))
+    rows = feature_tensor(features, like)
+    with torch.no_grad():
+        outputs = rows_of_outputs(module(rows[:1]))
+    return Table(rows, encode_labels(labels, len(rows), loss, outputs))
+
+
+def feature_tensor(features: NDArray[np.generic], like: Tensor) -> Tensor:
+    """Return features as a tensor: numbers in the type of the parameters, integers as they are.
+
+    Raises:
+        QueryShapeError: There are no rows, or they are no numbers.
+    """
+    array = np.asarray(features)
+    if array.dtype.kind not in "biuf":
+        raise QueryShapeError("features", "an array of numbers", str(array.dtype))
+    if array.ndim == 0 or len(array) == 0:
+        raise QueryShapeError("features", "[n, ...] with at least one row", str(list(array.shape)))
+    kinds: dict[str, Any] = {"f": _NUMPY[like.dtype], "b": np.bool_}
+    converted = array.astype(kinds.get(array.dtype.kind, np.int64))
+    return torch.from_numpy(converted).to(like.device)
+
+
+def require_labels(labels: object) -> None:
+    """Refuse to go on without labels.
+
+    Raises:
+        QueryShapeError: There are none.
+    """
+    if labels is None:
+        raise QueryShapeError("labels", "given, as this scalar reads them", "None")
+
+
+def asked_scalar(
+    module: nn.Module, table: Table, labels: object, target: OutputTarget, loss: Loss
+) -> Scalar:
+    """Return the scalar of a target, once the labels that it needs are there.
+
+    Raises:
+        InfluenceTargetError: The target does not exist for this loss.
+        QueryShapeError: It needs labels and there are none.
+    """
+    scalar = scalar_of(target, loss)
+    with torch.no_grad():
+        n_outputs = rows_of_outputs(module(table.features[:1])).shape[1]
+    if needs_labels(target, n_outputs):
+        require_labels(labels)
+    return scalar
+
+
+def capture(
+    module: nn.Module,
+    plan: CapturePlan,
+    table: Table,
+    scalar: Scalar,
+    loss: Loss | None,
+    within: tuple[int, Progress | None],
+) -> RowGradients:
+    """Return the gradients of all rows, captured as planned.
+
+    Args:
+        module: In evaluation mode.
+        plan: How each parameter is captured.
+        table: The rows.
+        scalar: Of which scalar.
+        loss: Of training rows, to give slopes and curvatures; ``None`` for queries.
+        within: Bytes to use beside the result, and what to call after each block.
+
+    Raises:
+        QueryShapeError: The scalar of a row is not finite.
+    """
+    limit, progress = within
+    n = len(table.features)
+    rows = max(1, min(limit // max(plan.bytes_per_row, 1), LARGEST_BLOCK))
+    sheets: dict[str, Sheet] = {}
+    values = table.features.new_empty(n, dtype=next(module.parameters()).dtype)
+    for block, found, factors in _passes(module, plan, table, scalar, rows):
+        values[block] = found
+        for name, one in factors.items():
+            sheets.setdefault(name, Sheet(one, n)).write(block, one)
+        if progress is not None:
+            progress(block.stop, n)
+    _check_values(values)
+    layers = tuple(sheets[layer.name].gradients(layer.name) for layer in plan.layers)
+    empty = np.empty(0, dtype=values.cpu().numpy().dtype)
+    bends = (empty, empty) if loss is None else slopes_and_curvatures(values, table.labels, loss)
+    return RowGradients(layers, values.cpu().numpy(), *bends)
+
+
+class Sheet:
+    """The arrays of one layer for all rows, filled block by block.
+
+    Args:
+        first: Factors of any block, for their form.
+        n: Rows in all.
+    """
+
+    def __init__(self, first: Factors, n: int) -> None:
+        dtype = _NUMPY[first.deltas.dtype]
+        self._ones = first.ones
+        self._inputs: NDArray[np.floating] | None = None
+        self._deltas = np.empty((n, *first.deltas.shape[1:]), dtype)
+        if first.inputs is not None:
+            width = first.inputs.shape[-1] + first.ones
+            self._inputs = np.empty((n, *first.inputs.shape[1:-1], width), dtype)
+
+    def write(self, block: slice, factors: Factors) -> None:
+        """Put the factors of a block of rows in their place."""
+        torch.from_numpy(self._deltas[block]).copy_(factors.deltas)
+        if self._inputs is None or factors.inputs is None:
+            return
+        target = torch.from_numpy(self._inputs[block])
+        target[..., : factors.inputs.shape[-1]].copy_(factors.inputs)
+        if self._ones:
+            target[..., -1] = 1
+
+    def gradients(self, name: str) -> LayerGradients:
+        """Return the filled arrays."""
+        return LayerGradients(name, self._inputs, self._deltas)
+
+
+def _passes(
+    module: nn.Module, plan: CapturePlan, table: Table, scalar: Scalar, rows: int
+) -> Iterator[tuple[slice, Tensor, dict[str, Factors]]]:
+    """Return, for each block, the scalars and the factors of every layer of the plan."""
+    watched = plan.names("factors", "products")
+    layers = {name: frozenset(own_parameters(module.get_submodule(name))) for name in watched}
+    small = set(plan.names("products"))
+    for block in blocks_of(len(table.features), rows):
+        features, labels = table.features[block], table.labels[block]
+        found = factor_pass(module, layers, features, labels, scalar)
+        factors = {
+            name: one.flat() if name in small else one for name, one in found.factors.items()
+        }
+        for way, how in (("vmap", vectorised), ("loop", row_by_row)):
+            names = plan.names(way)
+            gradients = how(module, names, features, labels, scalar) if names else {}
+            factors |= {name: Factors(None, one.flatten(1)) for name, one in gradients.items()}
+        yield block, found.values, factors
+
+
+def _check_values(values: Tensor) -> None:
+    wrong = ~torch.isfinite(values)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise QueryShapeError(
+            "The scalar of each row", "finite", f"{values[row].item()} in row {row}"
+        )
+
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
