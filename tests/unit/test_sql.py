@@ -443,6 +443,26 @@ def test_keys_that_do_not_tell_groups_apart_are_noticed():
     assert group_codes(rows, pa.chunked_array([[7, 7, 9]]), np.array([2, 1, 1])) is None
 
 
+@pytest.mark.parametrize("n_groups", [1, 2, 7, 300, 20_000])
+@pytest.mark.parametrize("others", [0, 50])
+def test_wide_keys_are_looked_up_as_in_a_dictionary(n_groups, others):
+    rng = np.random.default_rng(n_groups)
+    known = np.unique(rng.integers(0, 2**64, n_groups + others, dtype=np.uint64))
+    rng.shuffle(known)
+    groups, rows = known[: len(known) - others], known[rng.integers(0, len(known), 3 * n_groups)]
+    of_key = {key: at for at, key in enumerate(groups.tolist())}
+    expected = np.array([of_key.get(key, -1) for key in rows.tolist()])
+    counts = np.bincount(expected[expected >= 0], minlength=len(groups))
+    found = group_codes(pa.chunked_array([rows]), pa.chunked_array([groups]), counts)
+    assert np.array_equal(found, expected)
+
+
+def test_two_groups_of_one_hash_are_noticed():
+    wide = np.array([2**63, 5, 2**63], dtype=np.uint64)
+    rows, groups = pa.chunked_array([wide]), pa.chunked_array([wide])
+    assert group_codes(rows, groups, np.array([1, 1, 1])) is None
+
+
 def test_missing_keys_are_a_group_of_their_own():
     rows = pa.chunked_array([[5, None, 5, None]], type=pa.int64())
     groups = pa.chunked_array([[None, 5]], type=pa.int64())

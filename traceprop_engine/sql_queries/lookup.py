@@ -17,6 +17,8 @@ _SMALL_BITS = 20
 # Odd, so that no two keys become one; its powers, which wrap around, are odd too.
 _ODD = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
+_ROUNDS = 8
+_NOBODY, _SHARED = -1, -2
 
 
 def group_codes(rows: pa.ChunkedArray, groups: pa.ChunkedArray, counts: Ints) -> Codes | None:
@@ -111,47 +113,55 @@ def _unsigned(keys: Ints) -> NDArray[np.uint64]:
 
 def _by_value(rows: Ints, groups: Ints, low: int, high: int) -> Codes:
     """Look keys of a short range up in a table with a place for each."""
-    table = np.full(high - low + 2, -1, dtype=np.int32)
+    table = np.full(high - low + 2, _NOBODY, dtype=np.int32)
     table[groups - low] = np.arange(len(groups), dtype=np.int32)
     at = rows - low
-    # Seen as unsigned, what is below the range is above it: one comparison for both ends.
-    outside = at.view(np.uint64) > high - low
-    if outside.any():
-        at[outside] = high - low + 1
+    # Seen as unsigned, what is below the range is above it: one minimum for both ends.
+    np.minimum(at.view(np.uint64), np.uint64(high - low + 1), out=at.view(np.uint64))
     return table.take(at)
 
 
 def _by_hash(rows: NDArray[np.uint64], groups: NDArray[np.uint64], *, are_all: bool) -> Codes:
     """Look keys up in a table with a place for each of their first bits.
 
-    Of groups that share a place one has it; the others are placed in the next round, by other bits.
+    Groups that share a place wait for the next round, where other bits place them. Those that share
+    one in each round have the same key: they get no rows, and their counts will not agree.
 
     Args:
         rows: The key of each row.
         groups: The key of each group.
-        are_all: Whether every row is of one of the groups, unless keys are shared.
+        are_all: Whether every row is of one of the groups: the only group of its place is its own.
     """
-    nobody = len(groups)
-    keys = np.append(groups, np.uint64(0))
     shift = np.uint64(64 - _bits_for(len(groups)))
-    factor = _ODD
-    codes = np.full(len(rows), nobody, dtype=np.int32)
-    left, waiting = np.arange(nobody, dtype=np.int32), None
-    while len(left):
-        table = np.full(1 << (64 - int(shift)), nobody, dtype=np.int32)
-        places = _places(groups[left], factor, shift)
-        table[places] = left
-        unplaced = table[places] != left
+    codes = np.full(len(rows), _NOBODY, dtype=np.int32)
+    left, waiting, factor = np.arange(len(groups), dtype=np.int32), None, _ODD
+    for _ in range(_ROUNDS):
+        if not len(left):
+            break
+        table, is_shared = _table(left, _places(groups[left], factor, shift), shift)
         these = rows if waiting is None else rows[waiting]
         found = table.take(_places(these, factor, shift))
-        if waiting is None and are_all and not unplaced.any():
-            return found
-        is_right = keys.take(found) == these
-        at = np.arange(len(rows)) if waiting is None else waiting
-        codes[at[is_right]] = found[is_right]
-        waiting, left, factor = at[~is_right], left[unplaced], factor * _ODD & _WORD
-    codes[codes == nobody] = -1
+        if not are_all:
+            found[(found >= 0) & (groups.take(found, mode="clip") != these)] = _NOBODY
+        if waiting is None:
+            codes = found
+        else:
+            codes[waiting] = found
+        is_waiting = np.flatnonzero(found == _SHARED)
+        waiting = is_waiting if waiting is None else waiting[is_waiting]
+        left, factor = left[is_shared], factor * _ODD & _WORD
+    codes[codes == _SHARED] = _NOBODY
     return codes
+
+
+def _table(
+    groups: Codes, places: NDArray[np.int64], shift: np.uint64
+) -> tuple[Codes, NDArray[np.bool_]]:
+    """Return which group is at each place, and which groups share theirs."""
+    table = np.full(1 << (64 - int(shift)), _NOBODY, dtype=np.int32)
+    table[places] = groups
+    table[places[table[places] != groups]] = _SHARED
+    return table, table[places] == _SHARED
 
 
 def _bits_for(n_groups: int) -> int:

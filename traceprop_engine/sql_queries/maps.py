@@ -41,12 +41,14 @@ def _pair_map(one: Codes, other: Codes, n_in: int) -> RowMap:
     pairs = np.empty((len(one), 2), dtype=np.int32)
     np.minimum(one, other, out=pairs[:, 0])
     np.maximum(one, other, out=pairs[:, 1])
+    # The smaller one is -1 where there is one parent or none, the larger one where there is none.
     is_parent = pairs >= 0
-    is_parent[:, 0] &= pairs[:, 0] != pairs[:, 1]
-    counts = is_parent.sum(axis=1)
-    if counts.max(initial=0) <= 1:
+    np.logical_and(is_parent[:, 0], pairs[:, 0] != pairs[:, 1], out=is_parent[:, 0])
+    if not is_parent[:, 0].any():
         return RowMap.classify(pairs[:, 1], n_in)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = np.zeros(len(one) + 1, dtype=np.int64)
+    flags = is_parent.view(np.uint8)
+    np.cumsum(flags[:, 0] + flags[:, 1], dtype=np.int64, out=offsets[1:])
     return RowMap(many(offsets, pairs[is_parent], len(one), n_in))
 
 
