@@ -1,0 +1,246 @@
+"""A recorded training of a net in JAX."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from traceprop_engine.errors import QueryShapeError
+from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
+from traceprop_engine.jax_gradients.files import SavedTraining, load_training, save_training
+from traceprop_engine.jax_gradients.row_wise import Scalar, row_gradients
+from traceprop_engine.jax_gradients.scalars import encode_query_labels, slopes_of
+from traceprop_engine.jax_gradients.steps import Apply, Params, Rows, outputs_of
+from traceprop_engine.training.recipe import TrainingRecipe
+
+MEMORY_BYTES: Final = 2**28
+"""Working memory of per-sample gradients, beside the result, where nothing else is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class JaxTraining:
+    """A net trained in JAX, its rows, and its parameters at some of the steps.
+
+    It is what `train_jax` returns and satisfies `RecordedTraining`. Everything that the training
+    was is kept, so that it can be replayed to the last bit.
+
+    Attributes:
+        name: What the user calls it.
+        apply: The net: ``apply(params, x)`` are the outputs ``[n]`` or ``[n, n_outputs]`` of rows
+            ``[n, ...]``, each row by itself.
+        recipe: How it was trained.
+        initial: Parameters before the first step.
+        checkpoints: Parameters after each of `steps`.
+        steps: Numbers of steps, ascending.
+        final: Parameters after the last step.
+        features: Training rows, ``[n_train, ...]``.
+        labels: ``[n_train]``: classes from 0 as int32, or values.
+        weights: Factor of each row's loss, ``[n_train]``.
+        index: Index of the training table, if there is one: it carries lineage.
+        memory_bytes: Bound of the working memory of per-sample gradients.
+    """
+
+    name: str
+    apply: Apply
+    recipe: TrainingRecipe
+    initial: Params
+    checkpoints: tuple[Params, ...]
+    steps: tuple[int, ...]
+    final: Params
+    features: NDArray[np.generic]
+    labels: NDArray[np.generic]
+    weights: NDArray[np.floating]
+    index: pd.Index | None = None
+    memory_bytes: int = MEMORY_BYTES
+
+    @property
+    def n_train(self) -> int:
+        """Number of training rows."""
+        return len(self.features)
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.final))
+
+    @property
+    def loss(self) -> Loss:
+        """What was minimised."""
+        return self.recipe.loss
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the net for one row."""
+        outputs = partial(outputs_of, self.apply)
+        return jax.eval_shape(outputs, self.final, self.features[:1]).shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating type of the parameters."""
+        return jax.tree.leaves(self.final)[0].dtype
+
+    @property
+    def rows(self) -> Rows:
+        """The training rows on the device, as a step reads them."""
+        labels = self.labels if self.labels.dtype.kind == "i" else self.labels.astype(self.dtype)
+        weights = self.weights.astype(self.dtype)
+        return Rows(jnp.asarray(self.features), jnp.asarray(labels), jnp.asarray(weights))
+
+    def outputs(self, features: NDArray[np.generic]) -> NDArray[np.floating]:
+        """Return the outputs of rows after the last step, ``[n, n_outputs]``.
+
+        Raises:
+            QueryShapeError: The rows do not have the form of the training rows.
+        """
+        return np.asarray(outputs_of(self.apply, self.final, self.check_query(features)))
+
+    def train_gradients(
+        self, checkpoint: int, rows: NDArray[np.integer] | slice | None = None
+    ) -> RowGradients:
+        """Return the gradients of training rows, with slopes and curvatures times their weights.
+
+        Args:
+            checkpoint: Position in `steps`.
+            rows: Which of them; all where nothing is said.
+
+        Raises:
+            QueryShapeError: There is no such checkpoint.
+        """
+        chosen = slice(None) if rows is None else rows
+        labels, weights = self.labels[chosen], self.weights[chosen]
+        values, layers = row_gradients(
+            self.apply,
+            Scalar(self.loss),
+            self._params(checkpoint),
+            self.features[chosen],
+            labels,
+            self.memory_bytes,
+        )
+        slopes, curvatures = slopes_of(self.loss, values, labels)
+        return RowGradients(
+            layers,
+            values,
+            (slopes * weights).astype(values.dtype),
+            (curvatures * weights).astype(values.dtype),
+        )
+
+    def query_gradients(
+        self,
+        checkpoint: int,
+        features: NDArray[np.generic],
+        labels: NDArray[np.generic] | Sequence[Any] | None,
+        target: OutputTarget,
+    ) -> RowGradients:
+        """Return the gradients of the target of each query.
+
+        Args:
+            checkpoint: Position in `steps`.
+            features: The queries, ``[n_query, ...]``, in the form of the training rows.
+            labels: Their labels, for targets that need them.
+            target: A named target, or a function of one query's outputs in JAX.
+
+        Raises:
+            QueryShapeError: The queries, labels or checkpoint do not fit the training.
+            InfluenceTargetError: The net has no such target, or it needs labels.
+            UnknownClassError: A label is no class of the net.
+        """
+        values, layers = self.target_gradients(self._params(checkpoint), features, labels, target)
+        none = np.empty(0, values.dtype)
+        return RowGradients(layers, values, none, none)
+
+    def target_gradients(
+        self,
+        params: Params,
+        features: NDArray[np.generic],
+        labels: NDArray[np.generic] | Sequence[Any] | None,
+        target: OutputTarget,
+    ) -> tuple[NDArray[np.floating], tuple[Any, ...]]:
+        """Return the target of each query at any parameters, and its gradient layer by layer.
+
+        See `query_gradients` for the other arguments and errors.
+        """
+        queries = self.check_query(features)
+        encoded = encode_query_labels(labels, self.loss, target, self.n_outputs, len(queries))
+        scalar = Scalar(self.loss, target)
+        return row_gradients(self.apply, scalar, params, queries, encoded, self.memory_bytes)
+
+    def check_query(self, features: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return queries in the type of the training rows.
+
+        Raises:
+            QueryShapeError: They do not have the form of the training rows, or are not finite.
+        """
+        wanted = self.features.shape[1:]
+        given = np.asarray(features)
+        if given.shape[1:] != wanted or given.ndim != self.features.ndim or not len(given):
+            shape = ", ".join(["n", *map(str, wanted)])
+            raise QueryShapeError(
+                "features", f"[{shape}] with n at least 1", str(list(given.shape))
+            )
+        if given.dtype.kind == "f" and not np.isfinite(given).all():
+            raise QueryShapeError("features", "finite", "a missing or infinite value")
+        return given.astype(self.features.dtype)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the training to a new folder: arrays as .npy, the rest as JSON, nothing pickled.
+
+        The net itself and the index are not written; `load` takes them again.
+
+        Raises:
+            TrainingFilesError: The folder holds something, or parameters nest other things than
+                dicts, lists and tuples.
+        """
+        kept = SavedTraining(
+            self.name,
+            self.recipe,
+            self.steps,
+            (self.initial, *self.checkpoints, self.final),
+            {"features": self.features, "labels": self.labels, "weights": self.weights},
+        )
+        save_training(Path(folder), kept, self.outputs(self.features[:8]))
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, apply: Apply, *, index: pd.Index | None = None
+    ) -> "JaxTraining":
+        """Read a training that `save` wrote; all arrays are the same to the last bit.
+
+        Args:
+            folder: Where it was saved.
+            apply: The net; it must give the outputs that were saved for the first rows.
+            index: Index of the training table.
+
+        Raises:
+            TrainingFilesError: A file is missing or damaged, the net is another one, or float64
+                was saved and ``jax_enable_x64`` is off.
+        """
+        kept, outputs = load_training(Path(folder))
+        initial, *checkpoints, final = kept.params
+        training = cls(
+            kept.name,
+            apply,
+            kept.recipe,
+            initial,
+            tuple(checkpoints),
+            kept.steps,
+            final,
+            kept.rows["features"],
+            kept.rows["labels"],
+            kept.rows["weights"],
+            index,
+        )
+        kept.check_outputs(Path(folder), training.outputs(training.features[:8]), outputs)
+        return training
+
+    def _params(self, checkpoint: int) -> Params:
+        if not 0 <= checkpoint < len(self.checkpoints):
+            last = len(self.checkpoints) - 1
+            raise QueryShapeError("checkpoint", f"from 0 to {last}", str(checkpoint))
+        return self.checkpoints[checkpoint]

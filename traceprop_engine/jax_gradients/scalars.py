@@ -1,0 +1,131 @@
+"""Scalars of one row's outputs: what a loss is a function of, and what a query asks for."""
+
+from typing import Any, Final, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from traceprop_engine.errors import InfluenceTargetError, QueryShapeError, UnknownClassError
+from traceprop_engine.gradients import Loss, NamedTarget, OutputTarget
+
+_NEED_LABELS: Final = {"cross_entropy": ("margin", "loss", "logit"), "squared": ("loss",)}
+
+
+def margin(outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """Return the log-odds of one row's class against all others.
+
+    Args:
+        outputs: ``[n_outputs]``; a single output is the logit of class 1 of 0 and 1.
+        label: Its class.
+    """
+    if outputs.shape[0] == 1:
+        return jnp.where(label == 1, outputs[0], -outputs[0])
+    right = jnp.arange(outputs.shape[0]) == label
+    others = jax.nn.logsumexp(jnp.where(right, -jnp.inf, outputs))
+    return jnp.where(right, outputs, 0).sum() - others
+
+
+def row_loss(loss: Loss, outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """Return the loss of one row: cross-entropy in nats, or half the squared error."""
+    if loss == "cross_entropy":
+        return jax.nn.softplus(-margin(outputs, label))
+    return (outputs[0] - label) ** 2 / 2
+
+
+def row_scalar(loss: Loss, outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """Return what the loss of one row is a function of: the margin, or the output."""
+    return margin(outputs, label) if loss == "cross_entropy" else outputs[0]
+
+
+def query_scalar(
+    loss: Loss, target: OutputTarget, outputs: jax.Array, label: jax.Array
+) -> jax.Array:
+    """Return the target of one query, from its outputs ``[n_outputs]`` and its label."""
+    if callable(target):
+        return jnp.asarray(target(outputs))
+    if target == "margin":
+        return margin(outputs, label)
+    if target == "loss":
+        return row_loss(loss, outputs, label)
+    if target == "logit" and outputs.shape[0] > 1:
+        return outputs[label]
+    return outputs[0]
+
+
+def slopes_of(
+    loss: Loss, values: NDArray[np.floating], labels: NDArray[np.generic]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return first and second derivative of each row's loss in its scalar, ``[n]`` both."""
+    if loss == "cross_entropy":
+        wrong = expit(-values)
+        return -wrong, wrong * expit(values)
+    return values - labels.astype(values.dtype), np.ones_like(values)
+
+
+def own_target(loss: Loss) -> NamedTarget:
+    """Return the target of a loss where none is named."""
+    return "margin" if loss == "cross_entropy" else "prediction"
+
+
+def unit_of(loss: Loss, target: OutputTarget) -> str:
+    """Return the unit of a target."""
+    if callable(target):
+        return "unit of the function"
+    if loss == "squared":
+        return "unit of the label" if target == "prediction" else "half squared unit of the label"
+    return "nats" if target == "loss" else "log-odds"
+
+
+def encode_labels(labels: Any, loss: Loss, n_outputs: int, n: int) -> NDArray[np.generic]:
+    """Return labels as losses read them: classes as int32 from 0, or float64 values, ``[n]``.
+
+    Raises:
+        QueryShapeError: There is not one label for each of ``n`` rows, or one is not a number.
+        UnknownClassError: A class is not a whole number from 0 to the number of classes - 1.
+    """
+    given = np.asarray(labels)
+    if given.shape != (n,):
+        raise QueryShapeError("labels", f"one for each of {n} rows", str(list(given.shape)))
+    if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+        raise QueryShapeError("labels", "finite numbers", f"dtype {given.dtype} or a missing value")
+    if loss == "squared":
+        return given.astype(np.float64)
+    classes = range(max(n_outputs, 2))
+    known = np.isin(given, classes)
+    if not known.all():
+        raise UnknownClassError(given[~known][0].item(), tuple(classes))
+    return given.astype(np.int32)
+
+
+def encode_query_labels(
+    labels: Any, loss: Loss, target: OutputTarget, n_outputs: int, n: int
+) -> NDArray[np.generic]:
+    """Return labels of queries as the target reads them; zeros where it needs none.
+
+    Raises:
+        InfluenceTargetError: A net of this loss has no such target, or it needs labels.
+        QueryShapeError: There is not one label for each query.
+        UnknownClassError: A label is no class of the net.
+    """
+    if not callable(target):
+        _check_target(loss, target)
+        one_logit = target == "logit" and n_outputs == 1
+        if target in _NEED_LABELS[loss] and not one_logit:
+            if labels is None:
+                reason = "depends on the label of the query"
+                raise InfluenceTargetError(target, reason, "pass labels, one for each query")
+            return encode_labels(labels, loss, n_outputs, n)
+    return np.zeros(n, dtype=np.int32)
+
+
+def _check_target(loss: Loss, target: str) -> None:
+    possible = ("margin", "loss", "logit") if loss == "cross_entropy" else ("prediction", "loss")
+    if target in possible:
+        return
+    known = target in get_args(NamedTarget)
+    reason = f"does not exist for a net of {loss} loss" if known else "is not known"
+    ways = ", ".join(possible)
+    raise InfluenceTargetError(target, reason, f"ask for {ways}, or a function of the outputs")
