@@ -40,6 +40,7 @@ from traceprop_dagster.values import (
 from traceprop_engine.lineage import CaptureSession
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.carriers import Recorded, plain_of
+from traceprop_engine.lineage.granularity import Granularity, granularity_named
 from traceprop_engine.lineage.graph import root_rows
 from traceprop_engine.lineage.marks import Tracked
 from traceprop_engine.lineage.row_map import RowMap
@@ -83,11 +84,12 @@ class _Step:
     models: dict[str, RecordedRun] = field(default_factory=dict)
 
     @classmethod
-    def begun(cls) -> "_Step":
-        """Return a step whose rows are followed until it is closed."""
+    def begun(cls, level: Granularity) -> "_Step":
+        """Return a step that is followed at a granularity until it is closed."""
         with ExitStack() as stack:
-            session = stack.enter_context(CaptureSession())
-            stack.enter_context(following_estimators())
+            session = stack.enter_context(CaptureSession(granularity=level))
+            if session.keeps_rows:
+                stack.enter_context(following_estimators())
             return cls(session, stack.pop_all())
 
     def close(self) -> None:
@@ -106,8 +108,12 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     rows (``traceprop/row_wise``, ``traceprop/context``), or the body returns what `record` gives.
     What nobody follows is recorded as unknown, which `build_lineage_coverage_checks` can turn into
     a failure.
+
+    With a ``granularity`` other than ``ROW`` no body is followed: which assets went into which is
+    kept, and so are declared rows; all other rows are unknown. What assets return is the same.
     """
 
+    granularity: str = Granularity.ROW.value
     store: dg.ResourceDependency[TracepropStore]
     _steps: dict[StepId, _Step] = PrivateAttr(default_factory=dict)
 
@@ -177,7 +183,7 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         for other in [k for k in self._steps if k != key]:
             self._steps.pop(other).close()
         if key not in self._steps:
-            self._steps[key] = _Step.begun()
+            self._steps[key] = _Step.begun(granularity_named(self.granularity))
         return self._steps[key]
 
     def _load_source(
@@ -310,7 +316,8 @@ def _value(step: _Step, name: str, table: pa.Table, cls: type) -> object:
     """Return a kept table as a value of a class; its rows are an input of the session."""
     step.frames[name] = table
     mark = root_rows(step.session.notes, len(table), name)
-    return followed_value(value_of(table, cls), mark.node, cls)
+    value = value_of(table, cls)
+    return followed_value(value, mark.node, cls) if step.session.keeps_rows else value
 
 
 def _wanted(context: dg.InputContext) -> type:

@@ -12,6 +12,12 @@ from traceprop_engine.errors import CaptureError, PandasInternalsError
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.carriers import unmarked
 from traceprop_engine.lineage.decode import Followed, followed_value
+from traceprop_engine.lineage.granularity import (
+    Granularity,
+    current_granularity,
+    granularity_named,
+)
+from traceprop_engine.lineage.graph import root_rows
 from traceprop_engine.lineage.marks import Notes, Placed, Tracked
 from traceprop_engine.lineage.open_sessions import announce
 from traceprop_engine.lineage.openable import Openable
@@ -74,7 +80,18 @@ class CaptureSession(Openable):
         array([2])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, granularity: Granularity | str | None = None) -> None:
+        """Make a session that can be opened.
+
+        Args:
+            granularity: What is recorded; what is set here and now without one. With any other
+                than ``ROW`` pandas is left alone: the inputs are known, their rows are not.
+
+        Raises:
+            GranularityError: There is no such granularity.
+        """
+        level = current_granularity() if granularity is None else granularity_named(granularity)
+        self.keeps_rows = level is Granularity.ROW
         self._notes = Notes()
         self._was_open = False
 
@@ -87,8 +104,9 @@ class CaptureSession(Openable):
         """
         if self._was_open:
             raise CaptureError("A capture session can be opened once", "make a new one")
-        _require_known_release()
-        _HOOKS.acquire()
+        if self.keeps_rows:
+            _require_known_release()
+            _HOOKS.acquire()
         self._was_open = self._notes.is_open = True
         announce(self._notes)
 
@@ -98,7 +116,8 @@ class CaptureSession(Openable):
             self._notes.is_open = False
             self._notes.inputs.clear()
             self._notes.found.clear()
-            _HOOKS.release()
+            if self.keeps_rows:
+                _HOOKS.release()
 
     def load(self, frame: Frame, name: str) -> Frame:
         """Return a frame as an input of the session: the same to its user, but followed.
@@ -121,6 +140,9 @@ class CaptureSession(Openable):
                 f"The frame for {name!r} comes from inputs of this session", "load it once only"
             )
         loaded = frame.copy(deep=False)
+        if not self.keeps_rows:
+            root_rows(self._notes, len(loaded), name)
+            return loaded
         root = root_mark(loaded.index, self._notes, name)
         self._notes.inputs[name] = root.node
         set_row_mark(loaded, root)
