@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from traceprop_engine.errors import ExtraMissingError, TracepropError
 
 if TYPE_CHECKING:
+    from traceprop_engine.arrays import TrackedArray, array, from_numpy, to_pandas
     from traceprop_engine.attribution import (
         AttributionScores,
         InfluenceFunction,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "arrays": "TrackedArray array from_numpy to_pandas",
     "exports": "export_lineage",
     "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
     "estimators": "EstimatorFollowing fitted_statistic",
@@ -143,6 +145,7 @@ __all__ = [
     "Store",
     "Trace",
     "TracepropError",
+    "TrackedArray",
     "TrackedDataset",
     "TrackedJax",
     "TrackedPolars",
@@ -153,6 +156,7 @@ __all__ = [
     "TrainingStep",
     "TrainingSteps",
     "affected_by",
+    "array",
     "check_lineage",
     "concat_arrow",
     "concat_polars",
@@ -164,6 +168,7 @@ __all__ = [
     "follow",
     "from_estimator",
     "from_jax",
+    "from_numpy",
     "from_torch",
     "granularity",
     "load_fingerprints",
@@ -183,6 +188,7 @@ __all__ = [
     "scan_source",
     "set_granularity",
     "sql",
+    "to_pandas",
     "trace_back",
     "trace_query",
     "track_arrow",

@@ -4,7 +4,7 @@ Each error takes its culprits as data and writes its own one-line message: what 
 object, and what the reader can do about it.
 """
 
-from traceprop_engine.errors.arrays import GranularityError
+from traceprop_engine.errors.arrays import ArrayInputError, GranularityError
 from traceprop_engine.errors.arrays_kept import ArrayNotKeptError
 from traceprop_engine.errors.attribution import (
     CheckpointChoiceError,
@@ -150,6 +150,7 @@ from traceprop_engine.errors.torch_gradients import (
 )
 
 __all__ = [
+    "ArrayInputError",
     "ArrayNotKeptError",
     "BlockNotFoundError",
     "CaptureError",

@@ -1,4 +1,4 @@
-"""Errors of the granularity: how much is recorded."""
+"""Errors of arrays that know their rows, and of the granularity."""
 
 from collections.abc import Iterable
 
@@ -10,3 +10,10 @@ class GranularityError(TracepropError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"There is no granularity {name!r}; choose one of {', '.join(known)}.")
+
+
+class ArrayInputError(TracepropError):
+    """A value that cannot become an array that knows its rows."""
+
+    def __init__(self, problem: str, way_out: str) -> None:
+        super().__init__(f"{problem}; {way_out}.")

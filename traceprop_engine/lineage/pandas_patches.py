@@ -35,7 +35,7 @@ _SERVE_USERS = tuple(
     inspect.unwrap(function).__code__
     for function in (algorithms.factorize, algorithms.unique, pd.DataFrame.query)
 )
-_PASSED_OVER = ("numpy.", "traceprop_engine.lineage.pandas_")
+_PASSED_OVER = ("numpy.", "traceprop_engine.arrays.exits", "traceprop_engine.lineage.pandas_")
 
 _ABSENT = object()
 
