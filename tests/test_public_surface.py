@@ -11,15 +11,17 @@ import traceprop_engine.errors
 ENGINE = """
 Affected AttributionScores CaptureSession CapturedLineage Counterfactual EstimatorFollowing
 Explanation Followed FollowedLoader Granularity InfluenceFunction InputRef LineageCheck
-Materialization Predictions Removal RowMap SourceVersion SqlResult Store Trace TracepropError
-TrackedArray TrackedDataset TrackedJax TrackedPolars TrackedStream TrackedTable TrackedTensor
-TrainingRun TrainingStep TrainingSteps affected_by array check_lineage concat_arrow concat_polars
-declares_rows explain export_lineage fingerprint_source fitted_statistic follow from_estimator
-from_jax from_numpy from_torch granularity load_fingerprints load_predictions match_versions
-read_records read_source record record_dataset record_predictions record_source record_training_run
-remove_rows reset_graph row_fingerprints row_wise scan_source set_granularity sql to_pandas
-trace_back trace_query track_arrow track_dataset track_polars tracked_jit tracked_vmap train_linear
-train_logistic train_softmax what_if_removed
+Materialization Predictions ProvenanceView Removal RowMap RowTrace SQLiteStore SourceVersion
+SqlResult Store Trace TracedSource TracepropError TrackedArray TrackedDataset TrackedJax
+TrackedPolars TrackedStream TrackedTable TrackedTensor TrainingRun TrainingStep TrainingSteps
+affected_by array bytes_per_row check_lineage compress concat_arrow concat_polars declares_rows
+disable_compression enable_compression explain export_lineage fingerprint_source fitted_statistic
+follow from_csv from_estimator from_jax from_numpy from_pandas from_parquet from_torch granularity
+load_fingerprints load_predictions load_source match_versions provenance read_records read_source
+record record_dataset record_predictions record_source record_training_run remove_rows reset_graph
+row_fingerprints row_wise scan_source set_granularity sql to_pandas trace_back trace_query
+track_arrow track_dataset track_polars tracked_jit tracked_vmap train_linear train_logistic
+train_softmax what_if_removed
 """
 DAGSTER = """
 ExplainConfig TracepropIOManager TracepropStore build_attribution_asset

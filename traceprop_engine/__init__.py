@@ -57,6 +57,20 @@ if TYPE_CHECKING:
         row_wise,
         set_granularity,
     )
+    from traceprop_engine.provenance_views import (
+        ProvenanceView,
+        RowTrace,
+        TracedSource,
+        bytes_per_row,
+        compress,
+        disable_compression,
+        enable_compression,
+        from_csv,
+        from_pandas,
+        from_parquet,
+        load_source,
+        provenance,
+    )
     from traceprop_engine.recording import (
         InputRef,
         Materialization,
@@ -69,6 +83,7 @@ if TYPE_CHECKING:
     from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
     from traceprop_engine.sql_queries import SqlResult, sql, trace_query
     from traceprop_engine.store import Store
+    from traceprop_engine.stores import SQLiteStore
     from traceprop_engine.tensors import (
         FollowedLoader,
         TrackedDataset,
@@ -92,23 +107,27 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "arrays": "TrackedArray array from_numpy to_pandas",
-    "exports": "export_lineage",
-    "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
+    "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
     "estimators": "EstimatorFollowing fitted_statistic",
+    "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
+    "exports": "export_lineage",
+    "frames": "TrackedPolars TrackedTable concat_arrow concat_polars track_arrow track_polars",
+    "fuzz": "LineageCheck check_lineage",
+    "identity": "fingerprint_source match_versions row_fingerprints",
+    "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
+    "lineage": "CaptureSession CapturedLineage Followed Granularity RowMap"
+    " declares_rows granularity record reset_graph row_wise set_granularity",
+    "provenance_views": "ProvenanceView RowTrace TracedSource bytes_per_row compress"
+    " disable_compression enable_compression from_csv from_pandas"
+    " from_parquet load_source provenance",
+    "recording": "InputRef Materialization load_fingerprints record_dataset"
+    " record_predictions record_source record_training_run",
+    "sources": "SourceVersion read_records read_source scan_source",
     "sql_queries": "SqlResult sql trace_query",
+    "store": "Store",
+    "stores": "SQLiteStore",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
     " TrainingSteps follow from_torch track_dataset",
-    "frames": "TrackedPolars TrackedTable concat_arrow concat_polars track_arrow track_polars",
-    "identity": "fingerprint_source match_versions row_fingerprints",
-    "fuzz": "LineageCheck check_lineage",
-    "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
-    "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
-    "lineage": "CaptureSession CapturedLineage Followed Granularity RowMap declares_rows"
-    " granularity record reset_graph row_wise set_granularity",
-    "recording": "InputRef Materialization load_fingerprints record_dataset record_predictions"
-    " record_source record_training_run",
-    "sources": "SourceVersion read_records read_source scan_source",
-    "store": "Store",
     "tracing": "Affected Trace affected_by trace_back",
     "training": "Predictions TrainingRun from_estimator train_linear train_logistic train_softmax",
 }
@@ -138,12 +157,16 @@ __all__ = [
     "LineageCheck",
     "Materialization",
     "Predictions",
+    "ProvenanceView",
     "Removal",
     "RowMap",
+    "RowTrace",
+    "SQLiteStore",
     "SourceVersion",
     "SqlResult",
     "Store",
     "Trace",
+    "TracedSource",
     "TracepropError",
     "TrackedArray",
     "TrackedDataset",
@@ -157,23 +180,32 @@ __all__ = [
     "TrainingSteps",
     "affected_by",
     "array",
+    "bytes_per_row",
     "check_lineage",
+    "compress",
     "concat_arrow",
     "concat_polars",
     "declares_rows",
+    "disable_compression",
+    "enable_compression",
     "explain",
     "export_lineage",
     "fingerprint_source",
     "fitted_statistic",
     "follow",
+    "from_csv",
     "from_estimator",
     "from_jax",
     "from_numpy",
+    "from_pandas",
+    "from_parquet",
     "from_torch",
     "granularity",
     "load_fingerprints",
     "load_predictions",
+    "load_source",
     "match_versions",
+    "provenance",
     "read_records",
     "read_source",
     "record",

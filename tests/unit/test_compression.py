@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from traceprop_engine.arrays import from_numpy
 from traceprop_engine.errors import UntrackedValueError
 from traceprop_engine.lineage import reset_graph
 from traceprop_engine.lineage.carriers import carried
@@ -56,6 +57,21 @@ def test_compression_holds_less_and_answers_the_same():
     assert answers(provenance(value)) == before
     assert before[1][0][:2] == ("x", "mean")
     assert bytes_per_row(value) < held * 2 / 3
+
+
+def test_arrays_of_numpy_hold_less():
+    rng = np.random.default_rng(0)
+    x = from_numpy(rng.normal(size=(N, 2)), "x")
+    y = from_numpy(rng.normal(size=(N // 2, 2)), "y")
+    kept = x[x[:, 0] > 0]
+    kept -= kept.mean(axis=0)
+    joined = kept + y[rng.integers(0, N // 2, len(kept))]
+    for value in (kept, joined):
+        before, held = answers(provenance(value)), bytes_per_row(value)
+        compress(value)
+        assert answers(provenance(value)) == before
+        assert bytes_per_row(value) <= held
+    assert bytes_per_row(joined) < held * 2 / 3
 
 
 def test_bytes_per_row_are_those_of_the_vectors():

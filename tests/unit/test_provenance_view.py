@@ -103,6 +103,17 @@ def test_a_statistic_that_an_operation_took_makes_its_input_a_source():
     assert view.left() == ()
 
 
+def test_an_input_that_gave_no_row_is_no_source_unless_something_was_noted_of_it():
+    """``concatenate([y, x[:0]])``; after a mean of ``x`` was noted, that might be what came in."""
+    x, y = root("x"), root("y")
+    value = tracked(y, [step("concat", ["y", "x"], rows=(3, 0))])
+    assert provenance(value).sources() == ["y"]
+    write_note(Mark(x, range(3)), "mean", None, range(3), 0, range(3))
+    view = provenance(value)
+    assert view.rows(0)["x"] is None
+    assert view.lineage.fidelity == "unknown"
+
+
 def test_what_left_tracking_is_told_apart_from_what_is_known():
     """A printed mean of ``x`` may have gone into anything, so it is said; ``x`` is no source."""
     x, y = root("x"), root("y")

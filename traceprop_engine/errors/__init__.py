@@ -73,8 +73,10 @@ from traceprop_engine.errors.models import (
     UnsupportedEstimatorError,
 )
 from traceprop_engine.errors.provenance import (
+    HeaderlessFileError,
     LineageFileError,
     LineageNotSavedError,
+    NotNumericError,
     SourceIdTakenError,
     UntrackedValueError,
     ViewRowError,
@@ -176,6 +178,7 @@ __all__ = [
     "GradientShardError",
     "GradientStorageError",
     "GranularityError",
+    "HeaderlessFileError",
     "InfluenceTargetError",
     "JaxTrainingError",
     "JsonLineError",
@@ -195,6 +198,7 @@ __all__ = [
     "NoRowsKeptError",
     "NonFiniteColumnError",
     "NonNumericFeatureError",
+    "NotNumericError",
     "NotRowWiseError",
     "NotTextError",
     "NumberSizeError",

@@ -25,6 +25,24 @@ class ViewRowError(TracepropError):
         super().__init__(f"The value has no row {row!r}; {allowed}.")
 
 
+class NotNumericError(TracepropError):
+    """Columns of a table hold values that a numeric array cannot hold."""
+
+    def __init__(self, where: str, columns: Sequence[str], problem: str, way_out: str) -> None:
+        super().__init__(f"{where}: {problem} in {quoted(columns)}; {way_out}.")
+        self.columns = tuple(columns)
+
+
+class HeaderlessFileError(TracepropError):
+    """The first line of a file reads like values, not like names of columns."""
+
+    def __init__(self, path: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{path}: the header reads like a row of values ({quoted(names, 4)}), which would be "
+            "lost; put a line with the names of the columns on top."
+        )
+
+
 class SourceIdTakenError(TracepropError):
     """A name of a source stands for another version of a file already."""
 

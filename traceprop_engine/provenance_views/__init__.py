@@ -6,6 +6,12 @@ from traceprop_engine.provenance_views.compression import (
     disable_compression,
     enable_compression,
 )
+from traceprop_engine.provenance_views.files import (
+    from_csv,
+    from_pandas,
+    from_parquet,
+    load_source,
+)
 from traceprop_engine.provenance_views.row_trace import RowTrace, TracedSource
 from traceprop_engine.provenance_views.view import ProvenanceView, provenance
 
@@ -17,5 +23,9 @@ __all__ = [
     "compress",
     "disable_compression",
     "enable_compression",
+    "from_csv",
+    "from_pandas",
+    "from_parquet",
+    "load_source",
     "provenance",
 ]

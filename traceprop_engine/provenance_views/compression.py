@@ -6,7 +6,7 @@ those of stacked pieces. What is compressed is unpacked for as long as it is ask
 the same, but for the order of statistics, and take longer.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Container, Hashable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from threading import RLock
 from typing import Any
@@ -82,8 +82,9 @@ def bytes_per_row(value: Any) -> float:
 def _compress(snapshot: Snapshot) -> None:
     for node in snapshot.nodes():
         _compress_edges(node)
-    for mark in snapshot.marks():
-        _compress_notes(mark.node.notes)
+    placed = [each for each in (snapshot.rows, snapshot.columns) if each is not None]
+    for mark, rows in placed:
+        _compress_notes(mark.node.notes, _sizes([rows]))
 
 
 def _compress_edges(node: Node) -> None:
@@ -100,16 +101,17 @@ def _packed(via: Via, n_in: int) -> Via:
     return packed_map(map_of(via.copy(), n_in))
 
 
-def _compress_notes(notes: Notes) -> None:
+def _compress_notes(notes: Notes, held: Container[int] = ()) -> None:
     """Put each note with many rows on a set of rows of its own, whose row map is compressed.
 
     The note gets a new key, of what it says: the old one holds the identity of the vector, which is
-    now let go.
+    now let go. Notes on memory that a value holds anyway, ``held`` by identity, are left alone.
     """
     for node in nodes_above(note.node for note in list(notes.found.values())):
         _compress_edges(node)
     for key, note in list(notes.found.items()):
-        if _is_packed(note):
+        shared = any(memory in held for memory in _sizes([note.rows, note.chosen_from]))
+        if shared or _is_packed(note):
             continue
         new = _key_of(note)
         if new not in notes.found:

@@ -48,8 +48,7 @@ class RowTrace:
         statistics: What the value depends on as a whole, through statistics.
         ops: The operations on the way, in order.
         reason: Why rows are unknown, or merely claimed by the user's declaration.
-        left: Statistics and values that left tracking in the same graph. Whether the row depends on
-            them nobody followed.
+        left: What else was noted in the same graph, and may have gone into anything.
     """
 
     row: int
@@ -76,6 +75,8 @@ class RowTrace:
         yield f"row {self.row} of {counted(self.n_rows, 'row')}"
         for source in self.sources:
             yield from _source_lines(source)
+        if all(source.rows is not None and not len(source.rows) for source in self.sources):
+            yield "  no row of a source is known"
         if self.statistics:
             yield "  through statistics"
             yield from (f"    {_statistic(each)}" for each in self.statistics)
@@ -83,7 +84,7 @@ class RowTrace:
             yield "  operations"
             yield from (f"    {number}. {_op(op)}" for number, op in enumerate(self.ops, start=1))
         if self.left:
-            yield "  left tracking in this graph, perhaps into this value"
+            yield "  also noted in this graph; what it went into is not known"
             yield from (f"    {_statistic(each)}" for each in self.left)
         if self.reason:
             yield f"  note: {visible(self.reason)}"

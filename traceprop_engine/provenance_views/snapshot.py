@@ -71,7 +71,7 @@ class Snapshot:
 
     @cached_property
     def left(self) -> tuple[ContextDependency, ...]:
-        """What left the graph of the process, and no operation of this value is known to take."""
+        """What its graph noted beside, and no operation on the way is known to have taken."""
         own = self.notes.found if self.is_scoped else self._own_notes()
         return _contexts(self.notes, {k: v for k, v in self.notes.found.items() if k not in own})
 
@@ -100,9 +100,15 @@ class Snapshot:
         return {name: node for name, node in self.notes.inputs.items() if name in names}
 
     def _own_inputs(self) -> dict[str, Node]:
-        """Return the inputs that its rows reach, or that an operation on the way took."""
+        """Return the inputs that its rows reach, or that it may depend on by a noted statistic.
+
+        An operation that took an input of which nothing was noted took rows that are not there any
+        more, or none.
+        """
         names = {name for mark in self.marks() for name in (*mark.node.roots, *mark.node.lost)}
-        names.update(*self._taken_by().values())
+        noted = {name for note in self.notes.found.values() for name in note.node.roots}
+        for taken in self._taken_by().values():
+            names |= taken & noted
         return {name: node for name, node in self.notes.inputs.items() if name in names}
 
     def _own_notes(self) -> dict[Hashable, Note]:

@@ -107,10 +107,11 @@ class ProvenanceView:
         return self.lineage.contexts
 
     def left(self) -> tuple[ContextDependency, ...]:
-        """Return what left tracking in the graph of the process, and may have gone into anything.
+        """Return what else the graph of the process noted.
 
-        A mean as a Python number, say, from which a new array was made. In a capture session these
-        are among the `statistics`, and here there are none.
+        These are statistics of other values, and values that left tracking, such as a mean as a
+        Python number, which may have gone into anything. In a capture session all notes are among
+        the `statistics`, and here there are none.
         """
         return self.snapshot.left
 
@@ -147,6 +148,10 @@ class ProvenanceView:
             counted(len(self.statistics()), "statistic"),
             self.lineage.fidelity,
         ]
+        n_covered = round(self.lineage.coverage() * self.n_rows)
+        if n_covered < self.n_rows:
+            rows = counted(self.n_rows, "row")
+            parts.append(f"{n_covered:,} of {rows} have a known source")
         return "; ".join(parts)
 
     def _row(self, i: SupportsIndex) -> int:
