@@ -15,6 +15,7 @@ test:
 	pytest
 
 bench:
+	python -m benchmarks.arrays
 	python -m benchmarks.capture
 	python -m benchmarks.identity
 	python -m benchmarks.influence

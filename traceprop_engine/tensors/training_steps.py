@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from traceprop_engine.errors import StepGranularityError, UnknownRowsError
 from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.lineage.carriers import carried, node_of
 from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.marks import Mark, Placed
 from traceprop_engine.lineage.resolve import reached_inputs
@@ -65,6 +66,28 @@ class TrainingStep:
             StepGranularityError: The granularity is ``OFF``.
         """
         return source_rows(self._placed, self.rows)
+
+    def track(self, batch: Any) -> Any:
+        """Return a value whose row ``i`` is sample ``i`` of the batch as one that knows its rows.
+
+        So a tensor or array of the batch goes on into further operations, or into another library.
+        It is for looking at a batch: each has a set of rows of its own, and `jax.jit` compiles
+        for each.
+
+        Args:
+            batch: A tensor, an array or a frame with one row for each sample.
+
+        Raises:
+            StepGranularityError: The granularity is ``OFF``.
+            UnknownRowsError: It has another number of rows.
+        """
+        if len(batch) != len(self.rows):
+            raise UnknownRowsError(
+                f"The batch has {len(self.rows):,} samples, the value {len(batch):,} rows",
+                "give a value with one row for each sample",
+            )
+        mark, every = self._placed
+        return carried(batch, node_of((mark, taken(every, self.rows))), mark.steps)
 
 
 @dataclass(frozen=True, eq=False)
