@@ -162,7 +162,7 @@ class LayerGradients:
                 for part, place in layer.runs():
                     products[rows] += layer.block(part).T @ vectors[place]
                 continue
-            for column, vector in enumerate(vectors.T):
+            for column, vector in enumerate(np.ascontiguousarray(vectors.T)):
                 outputs = factors[0] @ vector.reshape(self.shape.shape)
                 products[rows, column] = (outputs * factors[1]).sum(axis=(1, 2), dtype=np.float64)
         return products
