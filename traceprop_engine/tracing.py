@@ -15,7 +15,7 @@ import numpy.typing as npt
 from traceprop_engine.errors import RowNotFoundError
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.recording import load_row_map
+from traceprop_engine.recording import describe_fitted, load_row_map
 from traceprop_engine.store import Store
 
 Rows = npt.NDArray[np.int64]
@@ -49,13 +49,18 @@ class TracedDataset:
 
 @dataclass(frozen=True)
 class TracedContext:
-    """A statistic that a dataset on the way depends on, and how many rows went into it."""
+    """A statistic that a dataset on the way depends on, and how many rows went into it.
+
+    Attributes:
+        fitted: What was fitted, in a few words; empty if nothing was, or it takes more.
+    """
 
     dataset: str
     input_name: str
     statistic: str
     column: str | None
     n_members: int
+    fitted: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,7 @@ class LineageGraph:
             statistic=facts["statistic"],
             column=facts["column_name"],
             n_members=len(self.row_map(facts).backward(np.array([0]))),
+            fitted=describe_fitted(facts["fitted"]),
         )
 
     def passed_on(self, facts: Mapping[str, Any]) -> TracedContext:

@@ -380,3 +380,27 @@ def test_threads_do_not_meet():
         assert lineage.maps["visits"].backward([0]).tolist() == [seed]
         assert {len(c.members.backward([0])) for c in lineage.contexts} == {N - seed}
     assert len(found) == 4
+
+
+def test_the_fitted_statistic_has_no_reading_of_a_clock():
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0, 2.0]}, cv=2)
+    fitted = fitted_statistic(search.fit(visits()[["x"]], visits()["y"]))["fitted"]
+    assert "mean_test_score" in fitted["cv_results_"]
+    assert not [name for name in (*fitted, *fitted["cv_results_"]) if "_time" in name]
+
+
+@pytest.mark.parametrize("order", [["b", "a", "c"], ["c", "b", "a"]])
+def test_a_set_is_described_in_one_order(order):
+    scaler = StandardScaler()
+    scaler.names_ = set(order)
+    assert fitted_statistic(scaler)["fitted"]["names_"] == ["a", "b", "c"]
+
+
+def test_texts_that_are_no_unicode_and_large_dictionaries_can_be_kept():
+    scaler = StandardScaler()
+    scaler.names_ = ["\ud800", {"\udfff": 1}]
+    scaler.vocabulary_ = {str(i): i for i in range(20_000)}
+    fitted = fitted_statistic(scaler)["fitted"]
+    assert fitted["names_"] == ["\\ud800", {"\\udfff": 1}]
+    assert fitted["vocabulary_"] == {"class": "builtins.dict"}
+    json.dumps(fitted, ensure_ascii=False).encode()

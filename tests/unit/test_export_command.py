@@ -202,4 +202,4 @@ def test_a_folder_that_is_not_there_is_named(run, tmp_path, format_):
 
 def test_the_help_says_that_values_stay(run):
     said = " ".join(run("--help").stdout.split())
-    assert "The values of rows are never written." in said
+    assert "The values of rows are not written unless you ask for them." in said

@@ -44,6 +44,12 @@ from traceprop_engine.presentation import counted
     help="Write the arguments of operations too. They stand in the code and may hold values.",
 )
 @click.option(
+    "--fitted",
+    is_flag=True,
+    help="Write what estimators were fitted to, into parquet and prov. It is made of the values of "
+    "rows, and may be personal data.",
+)
+@click.option(
     "--namespace",
     default="traceprop",
     show_default=True,
@@ -60,13 +66,14 @@ def export(  # noqa: PLR0913 (one argument for each option)
     namespace: str,
     *,
     details: bool,
+    fitted: bool,
     force: bool,
     as_json: bool,
 ) -> None:
     """Write the lineage that a store holds in a format that other programs read.
 
-    The values of rows are never written. Names are: of datasets, partitions, columns, files and
-    runs; and the SHA-256 of source files.
+    The values of rows are not written unless you ask for them. Names are: of datasets,
+    partitions, columns, files and runs; and the SHA-256 of source files.
 
     """
     store = open_store(directory)
@@ -77,6 +84,7 @@ def export(  # noqa: PLR0913 (one argument for each option)
         format=format_,
         dataset=dataset,
         with_details=details,
+        with_fitted=fitted,
         force=force,
         namespace=namespace,
     )

@@ -1,11 +1,11 @@
 """What an estimator was fitted to, as a value of JSON: its class, parameters and attributes.
 
 Enough to take rows out again where the statistic allows it: counts, sums, means and variances,
-categories, components.
+categories, components. How long a fit took is a reading of a clock and no part of it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 _MOST_VALUES = 10_000
 _DEEPEST = 6
+_CLOCKS = ("_time", "_time_")
 
 
 def fitted_statistic(estimator: BaseEstimator) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def fitted_statistic(estimator: BaseEstimator) -> dict[str, Any]:
     Returns:
         ``estimator`` (its class), ``parameters``, ``fitted`` (its fitted attributes) and, if it has
         some, ``parts``. An array is its values, or, with more than 10,000 of them, its shape, dtype
-        and SHA-256. Values that JSON has no form of are named by their class.
+        and SHA-256. Values that JSON has no form of, and lists and dictionaries of more than 10,000
+        entries, are named by their class. Equal fits give equal values in every process.
     """
     parts = {
         name: fitted_statistic(part)
@@ -42,10 +44,16 @@ def fitted_statistic(estimator: BaseEstimator) -> dict[str, Any]:
         "fitted": {
             name: _value(value, 0)
             for name, value in sorted(vars(estimator).items())
-            if name.endswith("_") and not name.startswith("_") and not _holds_estimators(value)
+            if _is_fitted(name) and not _holds_estimators(value)
         },
         **({"parts": parts} if parts else {}),
     }
+
+
+def _is_fitted(attribute: str) -> bool:
+    """Say whether an attribute is what scikit-learn calls fitted, and no reading of a clock."""
+    is_public = attribute.endswith("_") and not attribute.startswith("_")
+    return is_public and not attribute.endswith(_CLOCKS)
 
 
 def _parts_of(estimator: Any) -> dict[str, Any]:
@@ -72,17 +80,34 @@ def _holds_estimators(value: Any) -> bool:
 def _value(value: Any, depth: int) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()  # a lone surrogate has no UTF-8
     if isinstance(value, float):
         return value if np.isfinite(value) else repr(value)
+    if value is None or isinstance(value, (bool, int)):
+        return value
     if isinstance(value, np.ndarray):
         return _array(value, depth)
-    if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
-        return [_value(each, depth + 1) for each in value]
-    if depth < _DEEPEST and isinstance(value, Mapping):
-        return {str(key): _value(each, depth + 1) for key, each in value.items()}
+    return _collection(value, depth)
+
+
+def _collection(value: Any, depth: int) -> Any:
+    if depth < _DEEPEST and isinstance(value, Collection) and len(value) <= _MOST_VALUES:
+        if isinstance(value, Mapping):
+            return _mapping(value, depth)
+        if isinstance(value, (set, frozenset)):
+            value = sorted(value, key=repr)
+        if isinstance(value, (list, tuple)):
+            return [_value(each, depth + 1) for each in value]
     return {"class": f"{type(value).__module__}.{type(value).__qualname__}"}
+
+
+def _mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    return {
+        _value(str(key), depth): _value(each, depth + 1)
+        for key, each in values.items()
+        if not str(key).endswith(_CLOCKS)
+    }
 
 
 def _array(array: np.ndarray, depth: int) -> Any:

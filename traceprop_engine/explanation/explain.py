@@ -175,15 +175,17 @@ def describe_step(dataset: TracedDataset) -> Step:
 
 def describe_contexts(contexts: Iterable[TracedContext]) -> tuple[str, ...]:
     """Return statistics on the way as sentences, one for all columns of the same rows."""
-    columns: dict[tuple[str, str, int, str], list[str]] = {}
+    columns: dict[tuple[str, str, int, str, str], list[str]] = {}
     for context in contexts:
-        key = (context.dataset, context.statistic, context.n_members, context.input_name)
+        name, n_members = context.input_name, context.n_members
+        key = (context.dataset, context.statistic, n_members, name, context.fitted)
         known = columns.setdefault(key, [])
         if context.column and context.column not in known:
             known.append(context.column)
     return tuple(
         f"{dataset} depends on {statistic}{_of_columns(named)} over {n_members:,} rows of {input_}"
-        for (dataset, statistic, n_members, input_), named in columns.items()
+        f"{fitted and f': {fitted}'}"
+        for (dataset, statistic, n_members, input_, fitted), named in columns.items()
     )
 
 

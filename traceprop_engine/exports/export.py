@@ -36,20 +36,22 @@ class Export:
     n_bytes: int
 
 
-def export_lineage(
+def export_lineage(  # noqa: PLR0913 (each says what else leaves the store, or where to)
     store: Store,
     out: Path | str,
     *,
     format: ExportFormat,  # noqa: A002 (the word that every reader uses)
     dataset: str | None = None,
     with_details: bool = False,
+    with_fitted: bool = False,
     force: bool = False,
     namespace: str = NAMESPACE,
 ) -> Export:
     """Write the lineage of a store in a format that other programs read.
 
-    No value of any row leaves the store. Names do: of datasets, partitions, columns, files and
-    runs; and the SHA-256 of source files, by which whoever has the file knows it again.
+    No value of any row leaves the store unless it is asked for. Names do: of datasets, partitions,
+    columns, files and runs; and the SHA-256 of source files, by which whoever has the file knows it
+    again.
 
     Args:
         store: Where to read.
@@ -59,6 +61,8 @@ def export_lineage(
         dataset: Only this dataset and all that it was made from: its name, for all of its versions,
             or the identifier of one version.
         with_details: Whether to write the arguments of operations, which may hold values.
+        with_fitted: Whether to write what estimators were fitted to, which is made of the values of
+            rows; Parquet and PROV have a place for it.
         force: Whether to replace an earlier export at ``out``.
         namespace: The OpenLineage namespace of datasets and jobs.
 
@@ -71,7 +75,7 @@ def export_lineage(
     """
     path = Path(out)
     refuse_taken(path, force=force, manifest=MANIFEST if format == "parquet" else None)
-    lineage = read_lineage(store, dataset, with_details=with_details)
+    lineage = read_lineage(store, dataset, with_details=with_details, with_fitted=with_fitted)
     if format == "parquet":
         n_bytes = write_parquet(store, lineage, path, force=force)
     else:

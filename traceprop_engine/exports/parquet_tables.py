@@ -30,7 +30,8 @@ _PAIR_COLUMNS = ("map_id", "out_row", "in_row")
 _ROWS_PER_GROUP = 1 << 20
 
 # The columns that leave the store, table by table. What is not here stays: rows of datasets,
-# classes and metrics of models, features, gradients, fingerprints, explanations.
+# classes and metrics of models, features, gradients, fingerprints, explanations; without $details
+# and $fitted also the arguments of operations and what estimators were fitted to.
 _TABLES = {
     "source_version": "source_version_id, name, uri, format, compression, encoding, delimiter,"
     " sha256, n_bytes, n_rows, columns, seen_at, commit_no",
@@ -39,7 +40,8 @@ _TABLES = {
     "op": "dataset_version_id, ordinal, name, CASE WHEN $details THEN detail END AS detail, inputs,"
     " n_rows_in, n_rows_out, commit_no",
     "row_map": "map_id, dataset_version_id, ordinal, input_name, input_kind, input_id, role, kind,"
-    " n_out, n_in, params, block, statistic, column_name, fidelity, commit_no",
+    " n_out, n_in, params, block, statistic, column_name, fidelity,"
+    " CASE WHEN $fitted THEN fitted END AS fitted, commit_no",
     "column_lineage": "dataset_version_id, column_name, input_name, input_column, commit_no",
     "training_run": "training_run_id, dataset_version_id, training_input_id, name, family, label,"
     " feature_names, n_rows, n_parameters, converged, created_at, commit_no",
@@ -79,8 +81,8 @@ def _write_table(store: Store, lineage: RecordedLineage, name: str, directory: P
     if name == "source_version":
         key, ids = "source_version_id", list(lineage.sources)
     params: dict[str, object] = {"ids": ids}
-    if "$details" in _TABLES[name]:
-        params["details"] = lineage.with_details
+    asked = {"details": lineage.with_details, "fitted": lineage.with_fitted}
+    params |= {word: is_on for word, is_on in asked.items() if f"${word}" in _TABLES[name]}
     table = store.query(
         f"SELECT {_TABLES[name]} FROM {name} WHERE {key} IN (SELECT unnest($ids)) ORDER BY ALL",
         params,
@@ -189,6 +191,7 @@ def _write_manifest(
         "schema_version": SCHEMA_VERSION,
         "dataset": lineage.dataset,
         "with_details": lineage.with_details,
+        "with_fitted": lineage.with_fitted,
         "files": files,
         "maps_without_pairs": [vars(one) for one in unlisted],
     }

@@ -169,6 +169,7 @@ class _Document:
             "term:digest": facts.digest,
             "term:statistic": facts.statistic,
             "term:column": facts.column_name,
+            "term:fitted": facts.fitted,
         }
         name = f"{entity}/{facts.ordinal}"
         if facts.fidelity == "unknown":

@@ -59,6 +59,7 @@ class MapFacts:
     Attributes:
         params: The numbers of the map, as JSON text.
         block: SHA-256 of the block with its rows, if it has one.
+        fitted: What was fitted, as JSON text, only if it was asked for.
     """
 
     map_id: int
@@ -73,6 +74,7 @@ class MapFacts:
     statistic: str | None
     column_name: str | None
     fidelity: str
+    fitted: str | None
 
     @property
     def digest(self) -> str:
@@ -169,12 +171,14 @@ class RecordedLineage:
     Attributes:
         dataset: The dataset it was asked for; ``None`` for the whole store.
         with_details: Whether the arguments of operations are in it.
+        with_fitted: Whether what estimators were fitted to is in it.
         versions: Dataset versions in the order of their commits.
         sources: Source versions by identifier.
     """
 
     dataset: str | None
     with_details: bool
+    with_fitted: bool
     versions: tuple[VersionFacts, ...]
     sources: Mapping[str, SourceFacts]
 
@@ -214,7 +218,8 @@ FROM op WHERE dataset_version_id IN (SELECT unnest($ids)) ORDER BY dataset_versi
 """
 _MAPS = """
 SELECT dataset_version_id, map_id, ordinal, input_name, input_kind, input_id, role, kind, n_out,
-       n_in, params, block, statistic, column_name, fidelity
+       n_in, params, block, statistic, column_name, fidelity,
+       CASE WHEN $fitted THEN fitted END AS fitted
 FROM row_map WHERE dataset_version_id IN (SELECT unnest($ids))
 ORDER BY dataset_version_id, ordinal
 """
@@ -240,9 +245,13 @@ ORDER BY commit_no, source_version_id
 
 
 def read_lineage(
-    store: Store, dataset: str | None = None, *, with_details: bool = False
+    store: Store,
+    dataset: str | None = None,
+    *,
+    with_details: bool = False,
+    with_fitted: bool = False,
 ) -> RecordedLineage:
-    """Return the lineage that a store holds, without any value of any row.
+    """Return the lineage that a store holds, without any value of any row unless asked for.
 
     Args:
         store: Where to read.
@@ -250,6 +259,8 @@ def read_lineage(
             or the identifier of one version.
         with_details: Whether to read the arguments of operations, such as ``"by='id'"``. They
             stand in the code and may hold values.
+        with_fitted: Whether to read what estimators were fitted to, such as the categories of a
+            column. It is made of the values of rows.
 
     Raises:
         DatasetNotFoundError: The store has no such dataset.
@@ -261,20 +272,21 @@ def read_lineage(
         if dataset is None or not known:
             raise EmptyExportError(store.directory)
         raise DatasetNotFoundError(dataset, known)
-    facts = _Facts(store, [row["dataset_version_id"] for row in rows], details=with_details)
+    ids = [row["dataset_version_id"] for row in rows]
+    facts = _Facts(store, ids, details=with_details, fitted=with_fitted)
     versions = tuple(facts.version(row) for row in rows)
     used = sorted({one.id for version in versions for one in version.inputs})
     found = store.query(_SOURCES, {"all": dataset is None, "ids": used}).to_pylist()
     sources = {row["id"]: _source(row) for row in found}
-    return RecordedLineage(dataset, with_details, versions, sources)
+    return RecordedLineage(dataset, with_details, with_fitted, versions, sources)
 
 
 class _Facts:
     """The facts of some dataset versions, each table read once."""
 
-    def __init__(self, store: Store, ids: Sequence[str], *, details: bool) -> None:
+    def __init__(self, store: Store, ids: Sequence[str], *, details: bool, fitted: bool) -> None:
         self._ops = _grouped(store, _OPS, ids, details=details)
-        self._maps = _grouped(store, _MAPS, ids)
+        self._maps = _grouped(store, _MAPS, ids, fitted=fitted)
         self._columns = _grouped(store, _COLUMNS, ids)
         models = [ModelFacts(**row) for row in store.query(_MODELS, {"ids": ids}).to_pylist()]
         self._models = {model.version_id: model for model in models}

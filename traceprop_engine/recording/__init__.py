@@ -2,6 +2,7 @@
 
 from traceprop_engine.recording.arrays import array_table, is_array_table, table_array
 from traceprop_engine.recording.fingerprints import FINGERPRINT_ROWS, load_fingerprints
+from traceprop_engine.recording.fitted import FittedStatistic, describe_fitted, load_fitted
 from traceprop_engine.recording.read import (
     dataset_names,
     decode_labels,
@@ -31,6 +32,7 @@ from traceprop_engine.recording.write import (
 __all__ = [
     "FINGERPRINT_ROWS",
     "DatasetVersion",
+    "FittedStatistic",
     "InputKind",
     "InputRef",
     "Materialization",
@@ -39,9 +41,11 @@ __all__ = [
     "column_lineage",
     "dataset_names",
     "decode_labels",
+    "describe_fitted",
     "find_dataset_version",
     "is_array_table",
     "load_fingerprints",
+    "load_fitted",
     "load_frame",
     "load_row_map",
     "load_source",

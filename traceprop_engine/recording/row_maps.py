@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from traceprop_engine.errors import StoreRowError
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap, RowMapKind
 from traceprop_engine.recording.values import InputRef
@@ -21,7 +22,11 @@ _MANY_ROWS, _SAMPLED, _FAR = 10_000, 1_000, 1_000
 def row_map_facts(
     store: Store, version_id: str, lineage: CapturedLineage, inputs: Mapping[str, InputRef]
 ) -> list[dict[str, object]]:
-    """Write the row maps of a lineage as blocks, and return the rows of table ``row_map``."""
+    """Write the row maps of a lineage as blocks, and return the rows of table ``row_map``.
+
+    Raises:
+        StoreRowError: What a dependency says was fitted is not JSON.
+    """
     # A map that is a context says again what the dependencies say one by one.
     entries: list[tuple[str, RowMap, ContextDependency | None]] = [
         (name, row_map, None) for name, row_map in lineage.maps.items() if row_map.kind != "context"
@@ -43,6 +48,7 @@ def row_map_facts(
             "statistic": None if context is None else context.statistic,
             "column_name": None if context is None else context.column,
             "fidelity": known if row_map.is_known else "unknown",
+            "fitted": None if context is None else _fitted(context),
             **written[id(row_map)],
         }
         for ordinal, (name, row_map, context) in enumerate(entries)
@@ -65,6 +71,17 @@ def load_row_map(store: Store, facts: Mapping[str, object]) -> RowMap:
         json.loads(cast("str", facts["params"])),
         columns,
     )
+
+
+def _fitted(context: ContextDependency) -> object:
+    """Return what was fitted as a value of JSON; ``None`` if the dependency says nothing of it."""
+    if context.detail is None:
+        return None
+    try:
+        return json.loads(context.detail)
+    except ValueError as error:
+        reason = f"the detail of {context.statistic!r} is not JSON ({error})"
+        raise StoreRowError("row_map", "fitted", reason) from error
 
 
 def _map_parts(store: Store, row_map: RowMap, *, of_statistic: bool) -> dict[str, object]:

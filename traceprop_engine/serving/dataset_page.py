@@ -8,6 +8,7 @@ from traceprop_engine.answers import table_of
 from traceprop_engine.presentation import plain_value
 from traceprop_engine.recording import (
     DatasetVersion,
+    describe_fitted,
     find_dataset_version,
     load_row_map,
 )
@@ -84,6 +85,7 @@ def _row_maps(store: Store, version_id: str) -> tuple[list[Facts], list[Facts]]:
         row["coverage"] = row_map.coverage() if row_map.is_known else None
     for row in statistics:
         row["n_members"] = len(load_row_map(store, row).backward([0]))
+        row["fitted"] = describe_fitted(row["fitted"])
     return direct, statistics
 
 

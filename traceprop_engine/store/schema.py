@@ -131,7 +131,7 @@ def _column(text: str) -> Column:
     return Column(name, cast("ColumnType", type_))
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of the tables below; a store of a newer version is refused."""
 
 TABLES = (
@@ -166,7 +166,7 @@ TABLES = (
         "row_map",
         "dataset_version_id TEXT, ordinal BIGINT, input_name TEXT, input_kind TEXT, input_id TEXT,"
         " role TEXT, kind TEXT, n_out BIGINT, n_in BIGINT, params JSON, block BLOCK,"
-        " statistic TEXT, column_name TEXT, fidelity TEXT",
+        " statistic TEXT, column_name TEXT, fidelity TEXT, fitted JSON",
         key="dataset_version_id ordinal",
         derived="map_id BIGINT",
     ),
@@ -233,7 +233,12 @@ def _since_fingerprints(records: Sequence[Record]) -> Sequence[Record]:
     return records
 
 
-MIGRATIONS = (_since_fingerprints,)
+def _since_fitted_statistics(records: Sequence[Record]) -> Sequence[Record]:
+    """Version 3 has ``fitted`` in ``row_map``: null in older rows, as nobody wrote it down."""
+    return records
+
+
+MIGRATIONS = (_since_fingerprints, _since_fitted_statistics)
 """What turns the rows of each version into rows of the next; see `Schema`."""
 
 SCHEMA = Schema(SCHEMA_VERSION, {table.name: table for table in TABLES}, MIGRATIONS)
