@@ -68,7 +68,7 @@ class FromClause:
         traced = self._run.ctes[table["table_name"]]
         hidden = tuple(Hidden(self._run.fresh("row"), each.source) for each in traced.hidden)
         items = [
-            self._run.syntax.item(old.name, new.name)
+            self._run.syntax.column(old.name, new.name)
             for old, new in zip(traced.hidden, hidden, strict=True)
         ]
         reference = self._run.syntax.table(table["table_name"])

@@ -51,7 +51,7 @@ class Groups:
             Hidden(self._run.fresh("rows"), each.source, "rows") for each in source.hidden
         )
         items = [
-            self._run.syntax.item(f"list({old.name})", new.name)
+            self._run.syntax.listed(old.name, new.name)
             for old, new in zip(source.hidden, hidden, strict=True)
         ]
         node = plain.node | {"select_list": [*plain.node["select_list"], *items]}
@@ -70,12 +70,11 @@ class Groups:
         }
         key = Hidden(self._run.fresh("key"), -1, "key")
         count = Hidden(self._run.fresh("count"), -1, "count")
-        item = self._key(keys, rows) | {"alias": key.name}
-        columns = [self._run.syntax.item(each.name, each.name) for each in source.hidden]
-        rows |= {"select_list": [item, *columns]}
+        columns = [self._run.syntax.column(each.name, each.name) for each in source.hidden]
+        rows, item = self._with_item(rows, keys, key.name, columns)
         counted = self._run.syntax.item("count(*)", count.name)
         node = plain.node | {"select_list": [*plain.node["select_list"], item, counted]}
-        if not (self._binds(rows) and self._binds(node)):
+        if self._types(rows) is None or self._types(node) is None:
             return with_lists
         sources = tuple(each.source for each in source.hidden)
         table = source.plain
@@ -85,22 +84,29 @@ class Groups:
         keyed = Keyed(rows, sources, with_lists, bool(keys), is_every)
         return Traced(node, (key, count), plain.reads, keyed=keyed)
 
-    def _binds(self, node: Tree) -> bool:
-        """Say whether DuckDB takes a query; lists need less of it."""
+    def _types(self, node: Tree) -> list[str] | None:
+        """Return the types of a query, or nothing if DuckDB refuses it; lists need less of it."""
         try:
-            self._run.types(node)
+            return self._run.types(node)
         except UnsupportedSqlError:
-            return False
-        return True
+            return None
 
-    def _key(self, keys: list[Tree], rows: Tree) -> Tree:
-        """Return one whole number for the values that are grouped by: a hash, if need be."""
-        if not keys:
-            return self._run.syntax.item("0")
+    def _with_item(
+        self, rows: Tree, keys: list[Tree], name: str, columns: list[Tree]
+    ) -> tuple[Tree, Tree]:
+        """Return a query of rows with the key of each, and the key as an expression.
+
+        It is one whole number for the values that are grouped by: a hash, if need be.
+        """
         if len(keys) == 1:
-            only = rows | {"select_list": keys}
-            if self._binds(only) and self._run.types(only)[0] in _WHOLE_NUMBERS:
-                return keys[0]
+            item = keys[0] | {"alias": name}
+            found = rows | {"select_list": [item, *columns]}
+            if (self._types(found) or [""])[0] in _WHOLE_NUMBERS:
+                return found, item
+        item = (self._hash(keys) if keys else self._run.syntax.item("0")) | {"alias": name}
+        return rows | {"select_list": [item, *columns]}, item
+
+    def _hash(self, keys: list[Tree]) -> Tree:
         # An argument has no alias: DuckDB would print it, and read another query.
         keys = [each | {"alias": ""} for each in keys]
         call = self._run.syntax.item("hash(0)")

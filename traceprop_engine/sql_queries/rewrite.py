@@ -99,7 +99,7 @@ class Rewriter:
         if is_grouped or is_distinct:
             traced = self._groups.traced(traced, source, is_distinct=is_distinct)
         else:
-            items = [self._run.syntax.item(each.name, each.name) for each in source.hidden]
+            items = [self._run.syntax.column(each.name, each.name) for each in source.hidden]
             changed["select_list"] = [*changed["select_list"], *items]
             traced = Traced(changed, source.hidden, reads)
         in_sight = self._expressions.in_sight(source)

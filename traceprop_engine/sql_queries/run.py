@@ -152,8 +152,8 @@ class Run:
             hidden = (found,) if found is not None else ()
         node = self.syntax.template(f"SELECT 1 FROM {table}")
         node["select_list"] = [
-            *(self.syntax.item(f"c{at}", name) for at, name in enumerate(columns)),
-            *(self.syntax.item(each.name, each.name) for each in hidden),
+            *(self.syntax.column(f"c{at}", name) for at, name in enumerate(columns)),
+            *(self.syntax.column(each.name, each.name) for each in hidden),
         ]
         return Traced(node, hidden, traced.reads, traced.movable)
 

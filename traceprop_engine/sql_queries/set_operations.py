@@ -53,7 +53,7 @@ class SetOperations:
         if traced.node["setop_type"] != "UNION_BY_NAME":
             return traced
         derived = self._run.syntax.derived(traced.node | {"modifiers": []}, self._run.fresh("set"))
-        items = [self._run.syntax.item(each.name, each.name) for each in traced.hidden]
+        items = [self._run.syntax.column(each.name, each.name) for each in traced.hidden]
         node = self._run.syntax.star_of(derived, traced.hidden_names(), items)
         modifiers = traced.node["modifiers"]
         return replace(traced, node=node | {"modifiers": modifiers})
@@ -109,7 +109,9 @@ class SetOperations:
         sides: str | None,
     ) -> Tree:
         items = [
-            self._run.syntax.item(places.get(each.name, "CAST(NULL AS INTEGER)"), each.name)
+            self._run.syntax.column(places[each.name], each.name)
+            if each.name in places
+            else self._run.syntax.item("CAST(NULL AS INTEGER)", each.name)
             for each in slots
         ]
         if sides is not None:

@@ -6,7 +6,7 @@ once more, and refused unless it gives the tree that it was printed from.
 
 import json
 from collections.abc import Iterator
-from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -20,6 +20,23 @@ PREFIX = "__tp_"
 """How every name begins that is ours and not the user's."""
 
 _SELECT = "SELECT_NODE"
+_COLUMN = f"{PREFIX}c"
+_ITEM = f"SELECT {_COLUMN}"
+_LIST = f"SELECT list({_COLUMN})"
+_STAR = f"SELECT * FROM {PREFIX}t"
+_DERIVED = f"SELECT 1 FROM (SELECT 2) AS {PREFIX}q"
+_FIXED = (
+    _ITEM,
+    _LIST,
+    _STAR,
+    _DERIVED,
+    "SELECT 1",
+    "SELECT 0",
+    "SELECT count(*)",
+    "SELECT hash(0)",
+    "SELECT CAST(NULL AS INTEGER)",
+    "SELECT 1 UNION ALL SELECT 2",
+)
 _PARSE = "SELECT json_serialize_sql(?::VARCHAR, skip_default := false)"
 _PRINT = "SELECT json_deserialize_sql(?::JSON)"
 
@@ -29,7 +46,7 @@ class Syntax:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._templates: dict[str, Tree] = {}
+        self._templates: dict[str, str] = {}
 
     def parse(self, query: str) -> Tree:
         """Return the tree of a text that is one SELECT statement.
@@ -63,9 +80,10 @@ class Syntax:
 
     def template(self, query: str) -> Tree:
         """Return a tree of our own that the caller may change."""
-        if query not in self._templates:
-            self._templates[query] = self.parse(query)
-        return deepcopy(self._templates[query])
+        known = _fixed_templates().get(query) or self._templates.get(query)
+        if known is None:
+            known = self._templates[query] = json.dumps(self.parse(query))
+        return json.loads(known)
 
     def item(self, expression: str, alias: str = "") -> Tree:
         """Return an expression of our own."""
@@ -73,19 +91,32 @@ class Syntax:
         found["alias"] = alias
         return found
 
+    def column(self, name: str, alias: str) -> Tree:
+        """Return a column of our own."""
+        found = self.template(_ITEM)["select_list"][0]
+        return found | {"column_names": [name], "alias": alias}
+
+    def listed(self, name: str, alias: str) -> Tree:
+        """Return the list of a column of our own."""
+        found = self.template(_LIST)["select_list"][0]
+        for each in walk(found):
+            if each.get("class") == "COLUMN_REF":
+                each["column_names"] = [name]
+        return found | {"alias": alias}
+
     def table(self, name: str) -> Tree:
         """Return a reference to a table of our own."""
         return self.template(f"SELECT 1 FROM {name}")["from_table"]
 
     def derived(self, node: Tree, alias: str, columns: list[str] | None = None) -> Tree:
         """Return a query as a table of a FROM clause."""
-        found = self.template(f"SELECT 1 FROM (SELECT 2) AS {PREFIX}q")["from_table"]
+        found = self.template(_DERIVED)["from_table"]
         found["subquery"]["node"] = node
         return found | {"alias": alias, "column_name_alias": columns or []}
 
     def star_of(self, table: Tree, without: list[str], items: list[Tree]) -> Tree:
         """Return ``SELECT * EXCLUDE (without), items FROM table``."""
-        found = self.template(f"SELECT * FROM {PREFIX}t")
+        found = self.template(_STAR)
         found["select_list"][0]["exclude_list"] = without
         found["select_list"] += items
         return found | {"from_table": table}
@@ -98,8 +129,20 @@ class Syntax:
         return node | {key: like[key] for key in changed}
 
     def _parsed(self, query: str) -> Tree:
-        [(tree,)] = self._connection.execute(_PARSE, [query]).fetchall()
-        return _without_locations(json.loads(tree))
+        return _parsed(self._connection, query)
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, query: str) -> Tree:
+    [(tree,)] = connection.execute(_PARSE, [query]).fetchall()
+    return _without_locations(json.loads(tree))
+
+
+@cache
+def _fixed_templates() -> dict[str, str]:
+    """Return the trees, as JSON, of those texts of our own that never change."""
+    with duckdb.connect() as connection:
+        trees = {query: _parsed(connection, query) for query in _FIXED}
+    return {query: json.dumps(tree["statements"][0]["node"]) for query, tree in trees.items()}
 
 
 def is_query(value: Any) -> bool:
