@@ -144,9 +144,11 @@ from traceprop_engine.errors.tensors import (
     UnknownRowsError,
 )
 from traceprop_engine.errors.torch_gradients import (
+    ModuleOutputsError,
     ModuleShapeError,
     ModuleStateError,
     RecordedStepsError,
+    TrainingNotSavedError,
     UndefinedRowGradientError,
     UntrainableModuleError,
 )
@@ -190,6 +192,7 @@ __all__ = [
     "LineageNotSavedError",
     "MetagradientMemoryError",
     "ModelSizeError",
+    "ModuleOutputsError",
     "ModuleShapeError",
     "ModuleStateError",
     "NoMatchingRowError",
@@ -259,6 +262,7 @@ __all__ = [
     "TooManyRowsError",
     "TracepropError",
     "TrainingFilesError",
+    "TrainingNotSavedError",
     "TrainingRowError",
     "TrainingRunNotFoundError",
     "TrainingStalledError",

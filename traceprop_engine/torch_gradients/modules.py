@@ -68,14 +68,19 @@ def undisturbed(module: nn.Module) -> Generator[None]:
     Batch normalisation then uses its running statistics, and dropout does nothing.
     """
     modes = [(layer, layer.training) for layer in module.modules()]
-    cuda = sorted({one.device.index for one in module.parameters() if one.device.type == "cuda"})
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+    with torch.random.fork_rng(devices=cuda_devices(module)), torch.enable_grad():
         try:
             module.eval()
             yield
         finally:
             for layer, mode in modes:
                 layer.training = mode
+
+
+def cuda_devices(module: nn.Module) -> list[int]:
+    """Return the numbers of the GPUs that hold a module's parameters."""
+    devices = {one.device for one in module.parameters()}
+    return sorted(one.index for one in devices if one.type == "cuda")
 
 
 def private_copy(module: nn.Module) -> nn.Module:

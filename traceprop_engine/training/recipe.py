@@ -1,6 +1,7 @@
 """How a net is trained, written down so that every framework takes the same steps."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -119,8 +120,7 @@ class TrainingRecipe:
 
         Of a short training two fractions may mean the same step, which is kept once.
         """
-        nearest = (math.floor(share * n_steps + 0.5) for share in self.checkpoint_fractions)
-        return tuple(sorted({max(step, 1) for step in nearest}))
+        return steps_at(self.checkpoint_fractions, n_steps)
 
     def _check_names(self) -> None:
         names = {
@@ -155,3 +155,9 @@ class TrainingRecipe:
         ascending = all(low < high for low, high in pairwise(shares))
         if not shares or not ascending or not (shares[0] > 0 and shares[-1] <= 1):
             raise RecipeError("checkpoint_fractions", shares, "ascending shares in (0, 1]")
+
+
+def steps_at(fractions: Sequence[float], n_steps: int) -> tuple[int, ...]:
+    """Return the steps nearest to shares of all steps, ascending, each once, never before 1."""
+    nearest = (math.floor(share * n_steps + 0.5) for share in fractions)
+    return tuple(sorted({max(step, 1) for step in nearest}))
