@@ -1,18 +1,30 @@
 """Per-sample gradients of a recorded training: their form, their size, their projection."""
 
 from traceprop_engine.gradients.kernels import kernel, kernel_blocks
+from traceprop_engine.gradients.kronecker_pca import KroneckerPca
 from traceprop_engine.gradients.layers import LayerGradients, LayerShape
+from traceprop_engine.gradients.projection import (
+    Projection,
+    ProjectionKind,
+    projection_from,
+    random_projection,
+)
 from traceprop_engine.gradients.recorded import Loss, NamedTarget, OutputTarget, RecordedTraining
 from traceprop_engine.gradients.rows import RowGradients
 
 __all__ = [
+    "KroneckerPca",
     "LayerGradients",
     "LayerShape",
     "Loss",
     "NamedTarget",
     "OutputTarget",
+    "Projection",
+    "ProjectionKind",
     "RecordedTraining",
     "RowGradients",
     "kernel",
     "kernel_blocks",
+    "projection_from",
+    "random_projection",
 ]
