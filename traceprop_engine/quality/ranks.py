@@ -66,8 +66,8 @@ def spearman_columns(one: NDArray[np.float64], other: NDArray[np.float64]) -> ND
 def _correlation(
     one: NDArray[np.float64], other: NDArray[np.float64], counts: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    weights = counts / counts.sum()
-    left, right = one - weights @ one, other - weights @ other
+    middle = (counts.sum() + 1) / 2  # the mean of any ranks, exactly
+    left, right, weights = one - middle, other - middle, counts.astype(np.float64)
     size = np.sqrt((weights @ left**2) * (weights @ right**2))
     shared = weights @ (left * right)
     return np.divide(shared, size, out=np.full(len(size), np.nan), where=size > 0)

@@ -16,7 +16,7 @@ Penalty = Literal["ridge", "lasso"]
 """Small weights on all rows, or few rows with a weight."""
 
 _RIDGE_FACTORS = np.logspace(-3, 3, 25)
-_LASSO_SHARES = np.geomspace(0.9, 0.05, 10)
+_LASSO_SHARES = np.geomspace(0.9, 0.01, 12)
 _FOLDS = 5
 _FEWEST = 2 * _FOLDS
 

@@ -82,7 +82,7 @@ def digest_arrays(arrays: Sequence[NDArray[Any]]) -> str:
 
 def _read(path: Path) -> dict[str, NDArray[np.floating]]:
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
             keys, outputs = held["keys"], held["outputs"]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise RetrainingFileError(str(path), str(error)) from error

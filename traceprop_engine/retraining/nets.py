@@ -21,8 +21,8 @@ table, and rows left out weigh nothing in the mean loss of their batch: models o
 their start and order, so that what differs is due to the rows alone.
 """
 
-DEFAULT_MEMORY = 1 << 30
-"""Bytes that the models of one group may take."""
+DEFAULT_MEMORY = 1 << 27
+"""Bytes that the models of one group may take; more falls out of a processor's cache."""
 
 MAX_GROUP = 256
 """Models in one group at most; more together are no faster."""
