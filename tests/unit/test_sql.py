@@ -159,6 +159,9 @@ def test_types_of_arrow_tables_are_kept():
         ("SELECT id FROM t JOIN u ON #2 = #6", "a column of a join by its place"),
         ("SELECT * FROM t, LATERAL (SELECT count(*) FROM u WHERE u.k = t.k)", "in its place"),
         ("SELECT * FROM t AT (VERSION => 1)", "AT"),
+        ("SELECT id FROM t WHERE current_query() LIKE '%a%'", "current_query(), the value of"),
+        ("SELECT (SELECT any_value(main.stats(uid)) FROM u) FROM t", "stats(), the value of"),
+        ("SELECT x.nextval() FROM (SELECT 'q' AS x FROM t)", "nextval(), the value of"),
         ("SELECT id AS __tp_row_1 FROM t", "names that begin with '__tp_'"),
         (
             "SELECT DISTINCT s, rank() OVER (ORDER BY x) AS r FROM t ORDER BY r + 1",

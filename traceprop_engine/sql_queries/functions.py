@@ -16,6 +16,14 @@ _CATALOG = """
     FROM duckdb_functions()
     WHERE function_type NOT IN ('table', 'pragma') AND (NOT internal OR ?)
 """
+_REFUSED = {
+    "current_query": "the text of the query",
+    "stats": "how DuckDB plans the query",
+    "vector_type": "how DuckDB runs the query",
+    "nextval": "a sequence, which it changes",
+    "setval": "a sequence, which it changes",
+    "currval": "a sequence, which others change",
+}
 _CALLS = re.compile(r"(\w+)\s*\(")
 
 
@@ -62,13 +70,21 @@ def functions_of(connection: duckdb.DuckDBPyConnection, *, is_ours: bool) -> Fun
     )
 
 
-def require_no_macros(functions: Functions, names: Iterable[str]) -> None:
-    """Refuse macros of the user, which may read tables that nobody sees.
+def require_followed(functions: Functions, names: Iterable[str]) -> None:
+    """Refuse functions of something else than their arguments.
+
+    Those are macros of the user, which may read tables that nobody sees, and functions of the text
+    of a query or of what the database counts, whose value differs in a query with row numbers.
 
     Raises:
         UnsupportedSqlError: One is called.
     """
     for name in names:
+        if name.lower() in _REFUSED:
+            raise UnsupportedSqlError(
+                f"{name}(), the value of {_REFUSED[name.lower()]}",
+                "leave it out, or add its value as a column",
+            )
         if name.lower() in functions.foreign:
             raise UnsupportedSqlError(f"the macro {name!r}", "write its definition into the query")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from traceprop_engine.errors import SqlQueryError, UnsupportedSqlError
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.row_map import RowMap
-from traceprop_engine.sql_queries.functions import Functions, functions_of, require_no_macros
+from traceprop_engine.sql_queries.functions import Functions, functions_of, require_followed
 from traceprop_engine.sql_queries.inputs import SqlTable, registered
 from traceprop_engine.sql_queries.maps import input_maps, no_rows
 from traceprop_engine.sql_queries.resolve import resolved
@@ -112,7 +112,7 @@ def _apart(
 
 
 def _require_traceable(query: str, node: Tree, functions: Functions) -> None:
-    """Refuse names that are ours, and macros.
+    """Refuse names that are ours, macros, and functions of the query itself.
 
     Raises:
         UnsupportedSqlError: There is one.
@@ -120,7 +120,7 @@ def _require_traceable(query: str, node: Tree, functions: Functions) -> None:
     if PREFIX in query.lower():
         raise UnsupportedSqlError(f"names that begin with {PREFIX!r}", "use other names")
     called = [each["function_name"] for each in walk(node) if "function_name" in each]
-    require_no_macros(functions, called)
+    require_followed(functions, called)
 
 
 @dataclass(frozen=True)
