@@ -13,7 +13,7 @@ from traceprop_engine.attribution.scores import (
     Direction,
     TopRows,
     check_k,
-    strongest,
+    strongest_of_blocks,
 )
 from traceprop_engine.attribution.targets import QueryTarget, Target, resolve_target
 from traceprop_engine.errors import (
@@ -202,20 +202,8 @@ class InfluenceFunction:
         """
         check_k(k)
         question = self._ask(features, labels, target, of_class)
-        best = [TopRows(np.empty(0, dtype=np.int64), np.empty(0))] * len(features)
-        for rows in row_blocks(self.run.n_train, len(features) + 1):
-            block = question.block(rows)
-            positions = np.arange(rows.start, rows.stop)
-            best = [
-                strongest(
-                    np.concatenate([top.rows, positions]),
-                    np.concatenate([top.scores, scores]),
-                    k,
-                    direction,
-                )
-                for top, scores in zip(best, block, strict=True)
-            ]
-        return best
+        rows = row_blocks(self.run.n_train, len(features) + 1)
+        return strongest_of_blocks(((block, question.block(block)) for block in rows), k, direction)
 
     def predict_removal(self, rows: Sequence[int] | NDArray[np.integer]) -> Removal:
         """Estimate the model without a group of rows by one Newton step on the rows that remain.

@@ -1,5 +1,6 @@
 """Influence scores: how much each training row, or source row, moved each query."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,15 +38,19 @@ class AttributionScores:
 
     Attributes:
         scores: ``[n_query, n_train]``; NaN where no model is determined without the row.
-        target: Which number of the query is explained.
+        target: Which number of the query is explained; a function of the outputs that the user
+            wrote is a ``"prediction"``, and `unit` names it.
         unit: Its unit.
         method: How the scores were estimated.
+        functionals: Where each row of `scores` is of a number of all queries together (a group's
+            mean, a gap) instead of one query: their names, ``[n_functional]``.
     """
 
     scores: NDArray[np.float64]
     target: Target
     unit: str
     method: str
+    functionals: tuple[str, ...] = ()
 
     def top_k(self, k: int, *, query: int = 0, direction: Direction = "both") -> TopRows:
         """Return the ``k`` strongest training rows for a query; ties go to the earlier row.
@@ -121,6 +126,32 @@ def strongest(
     rows, scores, strength = rows[qualifies], scores[qualifies], strength[qualifies]
     order = np.argsort(-strength, kind="stable")[:k]
     return TopRows(rows[order], scores[order])
+
+
+def strongest_of_blocks(
+    blocks: Iterable[tuple[slice, NDArray[np.float64]]], k: int, direction: Direction
+) -> list[TopRows]:
+    """Return the ``k`` strongest rows for each query, from one block of rows after another.
+
+    Args:
+        blocks: Rows in ascending order, and their scores, ``[n_query, n_rows]``.
+        k: How many.
+        direction: Which rows to rank.
+    """
+    best: list[TopRows] = []
+    for rows, block in blocks:
+        best = best or [TopRows(np.empty(0, dtype=np.int64), np.empty(0))] * len(block)
+        positions = np.arange(rows.start, rows.stop)
+        best = [
+            strongest(
+                np.concatenate([top.rows, positions]),
+                np.concatenate([top.scores, scores]),
+                k,
+                direction,
+            )
+            for top, scores in zip(best, block, strict=True)
+        ]
+    return best
 
 
 def check_k(k: int) -> None:

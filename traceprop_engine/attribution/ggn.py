@@ -1,0 +1,156 @@
+"""The default for nets: influence by the Gauss-Newton matrix of the margin, over checkpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from traceprop_engine.attribution.checkpoints import (
+    MEMORY_BYTES,
+    CheckpointEstimator,
+    FittedCheckpoint,
+    Progress,
+    checked_memory,
+    chosen_checkpoints,
+    fit_checkpoints,
+)
+from traceprop_engine.attribution.curvature_solvers import DualCurvature, PrimalCurvature
+from traceprop_engine.attribution.damping import Damping, check_damping, refuse_zero
+from traceprop_engine.attribution.kronecker_pca import KroneckerPCA, default_features
+from traceprop_engine.attribution.kronecker_refinement import RefinedCurvature
+from traceprop_engine.errors import EstimatorSettingError
+from traceprop_engine.gradients import RecordedTraining, RowGradients
+
+Solver = Literal["auto", "dual", "primal", "kronecker_pca", "cg"]
+"""How the curvature is inverted; see `GGN`."""
+
+DUAL_ROWS = 8192
+"""Rows up to which the kernel of all training rows is factored."""
+
+_WORDS = {
+    "dual": "exact, in the rows",
+    "primal": "exact, in the parameters",
+    "kronecker_pca": "approximate, {} Kronecker directions and the damping beyond them",
+    "cg": "conjugate gradients to a relative residual of {:g}",
+}
+_TOLERANCE = 1e-4
+_MAX_STEPS = 500
+
+
+@dataclass(frozen=True, eq=False)
+class GGN(CheckpointEstimator):
+    r"""Influence of training rows through the Gauss-Newton matrix of the rows' own scalar.
+
+    With ``g_i`` the gradient of the margin of row ``i`` (of the output, for squared error),
+    ``s_i`` the slope and ``c_i`` the curvature of the row's loss in it, at each checkpoint
+
+        H = Σ_i c_i g_i g_iᵀ + λ I,    score(q, i) = -s_i g_qᵀ H^-1 g_i
+
+    and scores are the mean over the checkpoints of one run. What a score estimates, in the unit of
+    the target and to first order: the target as trained, less the target if the row had been left
+    out. Cross-entropy has ``s = -(1-p)`` and ``c = p(1-p)``, and for a binary net ``H`` is its
+    Gauss-Newton matrix; for more classes it is that of the margin, one gradient a row instead of
+    one for each class. For a convex model with its l2 penalty as damping, at its minimum, this is
+    the influence function. For a net it is an estimate: weights near the start of a training say
+    what the row would have changed early on, and the damping, λ = Σ c_i |g_i|² / n by default,
+    stands for what a training of finite length does not follow. Ranks are trusted more than sizes.
+
+    The inverse is taken by one of four solvers, chosen by size: *primal*, exact, where there are
+    no more parameters than rows; *dual*, exact, for up to 8192 rows; above that *kronecker_pca*,
+    approximate. *cg*, on request, is exact to a stated residual at any size and takes time for
+    each query.
+
+    Attributes:
+        solver: How the curvature is inverted.
+
+    References:
+        Martens, 2020. New insights and perspectives on the natural gradient method. Section 8.
+        Koh and Liang, 2017. Understanding black-box predictions via influence functions.
+        Park et al., 2023. TRAK: attributing model behavior at scale. Equation 13 without a
+        projection and with the curvature that it drops. Pruthi et al., 2020. Estimating training
+        data influence by tracing gradient descent. For the sum over checkpoints.
+    """
+
+    solver: Solver = "auto"
+
+    @classmethod
+    def fit(
+        cls,
+        training: RecordedTraining,
+        *,
+        checkpoints: Sequence[int] | None = None,
+        damping: Damping = "auto",
+        solver: Solver = "auto",
+        progress: Progress | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> "GGN":
+        """Factor the curvature at each checkpoint.
+
+        Args:
+            training: A recorded training.
+            checkpoints: Which of its checkpoints, by position; all by default.
+            damping: ``λ``, on the scale of losses summed over rows; ``"auto"`` is the mean diagonal
+                of the weighted kernel, at each checkpoint its own.
+            solver: How the curvature is inverted; ``"auto"`` chooses by size and memory.
+            progress: Told the number of checkpoints fitted so far, and of all.
+            memory_bytes: Bytes that the fitted curvatures may take, and again the answer to one
+                block of queries.
+
+        Raises:
+            CheckpointChoiceError: There are no such checkpoints.
+            DampingError: The curvature is singular with this damping.
+            EstimatorSettingError: There is no such solver, or too little memory.
+            RowGradientsError: A gradient, slope or curvature is not finite.
+        """
+        check_damping(damping)
+        chosen = chosen_checkpoints(training, checkpoints)
+        solver = _chosen_solver(solver, training, len(chosen), checked_memory(memory_bytes))
+        if solver != "primal":
+            refuse_zero(damping, "only solver='primal' can do without one")
+        n_features = default_features(training, len(chosen), memory_bytes)
+
+        def fit(train: RowGradients) -> FittedCheckpoint:
+            return _fitted(train, damping, solver, n_features)
+
+        _, fitted, pushes = fit_checkpoints(training, chosen, fit, progress)
+        words = _WORDS[solver].format(n_features if solver == "kronecker_pca" else _TOLERANCE)
+        told = f"{_rule(damping)}; {words}; mean over {len(chosen)} checkpoints"
+        return cls(
+            training=training,
+            checkpoints=chosen,
+            fitted=fitted,
+            pushes=pushes,
+            method=f"Gauss-Newton influence, {told}",
+            memory_bytes=memory_bytes,
+            solver=solver,
+        )
+
+
+def _chosen_solver(
+    solver: Solver, training: RecordedTraining, n_checkpoints: int, memory_bytes: int
+) -> Solver:
+    if solver not in get_args(Solver):
+        raise EstimatorSettingError("solver", f"one of {', '.join(get_args(Solver))}", solver)
+    if solver != "auto":
+        return solver
+    n_rows, n_parameters = training.n_train, training.n_parameters
+    side = min(n_rows, n_parameters)
+    fits = 8 * side**2 * (n_checkpoints + 2) <= memory_bytes
+    if n_parameters <= n_rows and n_parameters <= DUAL_ROWS and fits:
+        return "primal"
+    return "dual" if n_rows <= DUAL_ROWS and fits else "kronecker_pca"
+
+
+def _fitted(
+    train: RowGradients, damping: Damping, solver: Solver, n_features: int
+) -> FittedCheckpoint:
+    if solver == "primal":
+        return PrimalCurvature.fit(train, damping)
+    if solver == "dual":
+        return DualCurvature.fit(train, damping)
+    if solver == "kronecker_pca":
+        return KroneckerPCA.fit(train, damping, n_features)
+    return RefinedCurvature.fit(train, damping, tolerance=_TOLERANCE, max_steps=_MAX_STEPS)
+
+
+def _rule(damping: Damping) -> str:
+    return "damping tr(H)/n" if damping == "auto" else f"damping {damping:g}"
