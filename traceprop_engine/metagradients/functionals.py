@@ -1,4 +1,4 @@
-"""Numbers of a trained net that a metagradient is taken of: targets of queries, and sums of them."""
+"""What a metagradient is taken of: targets of queries at the end of training, and their sums."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,8 +66,14 @@ class Functionals:
     def values(self, params: Params) -> NDArray[np.float64]:
         """Return the functionals at any parameters, ``[n_functionals]``."""
         outputs = outputs_of(self.training.apply, params, self.features)
-        targets = np.asarray(jax.vmap(self.scalar)(outputs, self.labels), dtype=np.float64)
+        targets = np.asarray(
+            jax.vmap(self.scalar)(outputs, jnp.asarray(self.labels)), dtype=np.float64
+        )
         return targets if self.weights is None else self.weights @ targets
+
+    def n_blocks(self, at_once: int) -> int:
+        """Return how many blocks of at most so many functionals there are."""
+        return -(-self.n_functionals // at_once)
 
     def gradients(self, at_once: int) -> Iterator[tuple[slice, Params]]:
         """Yield blocks of functionals and their gradients in the final parameters.
@@ -77,8 +83,7 @@ class Functionals:
         Args:
             at_once: Functionals in a block, at most.
         """
-        n_blocks = -(-self.n_functionals // at_once)
-        size = -(-self.n_functionals // n_blocks)
+        size = -(-self.n_functionals // self.n_blocks(at_once))
         summed = None if self.weights is None else self._summed(at_once)
         for begin in range(0, self.n_functionals, size):
             block = slice(begin, min(begin + size, self.n_functionals))

@@ -14,10 +14,10 @@ from traceprop_engine.gradients import OutputTarget
 from traceprop_engine.jax_gradients import JaxTraining
 from traceprop_engine.jax_gradients.scalars import own_target, unit_of
 from traceprop_engine.metagradients.functionals import Functionals
-from traceprop_engine.metagradients.plan import MemoryPlan, plan_memory
+from traceprop_engine.metagradients.plan import MemoryPlan
 from traceprop_engine.metagradients.replay import Replay, Report
-from traceprop_engine.metagradients.reverse import bytes_of_query, slopes_in_weights
-from traceprop_engine.metagradients.smoothness import Smoothness, metasmoothness
+from traceprop_engine.metagradients.reverse import plan_of, slopes_in_weights
+from traceprop_engine.metagradients.smoothness import N_ROWS, Smoothness, compare, own_rows
 
 MEMORY_BYTES: Final = 2**30
 """Memory of the states and of the queries on their way back, where nothing else is said."""
@@ -75,10 +75,18 @@ class Magic:
             ReplayError: The training does not arrive where the recorded one did.
             MetagradientMemoryError: Not even the smallest plan fits the memory.
         """
-        bare = Replay(training, 1)
-        plan = plan_memory(bare.n_steps, bare.state_bytes, bytes_of_query(bare), memory_bytes)
-        smoothness = metasmoothness(training, memory_bytes=memory_bytes) if probe else None
-        return cls(training, plan, smoothness, Replay(training, plan.stride).taken(progress))
+        plan = plan_of(training, memory_bytes)
+        taken = Replay(training, plan.stride).taken(progress)
+        return cls(training, plan, _probed(taken, plan) if probe else None, taken)
+
+    @staticmethod
+    def plan_memory(training: JaxTraining, *, memory_bytes: int = MEMORY_BYTES) -> MemoryPlan:
+        """Return what `fit` would keep, without any work; print it to read it.
+
+        Raises:
+            MetagradientMemoryError: Not even the smallest plan fits the memory.
+        """
+        return plan_of(training, memory_bytes)
 
     @property
     def method(self) -> str:
@@ -120,15 +128,15 @@ class Magic:
         wanted = own_target(self.training.loss) if target is None else target
         asked = Functionals.of(self.training, features, labels, wanted, query_weights)
         scores = np.empty((asked.n_functionals, self.training.n_train))
-        blocks = list(asked.gradients(self.plan.queries_at_once))
-        n_steps = self.plan.n_steps
-        for at, (block, gradients) in enumerate(blocks):
+        at_once, n_steps = self.plan.queries_at_once, self.plan.n_steps
+        total = asked.n_blocks(at_once) * n_steps
+        for at, (block, gradients) in enumerate(asked.gradients(at_once)):
             slopes = slopes_in_weights(
                 self.replay,
                 gradients,
                 progress,
                 done=at * n_steps,
-                total=len(blocks) * n_steps,
+                total=total,
             )
             scores[block] = slopes[: block.stop - block.start] * self.training.weights
         name = "prediction" if callable(wanted) else wanted
@@ -153,3 +161,10 @@ class Magic:
         probe = self.smoothness
         if probe is not None and not (probe.is_smooth or allow_rough):
             raise RoughTrainingError(self.training.name, probe.error, probe.limit)
+
+
+def _probed(taken: Replay, plan: MemoryPlan) -> Smoothness:
+    random = np.random.default_rng(0)
+    n_rows = min(N_ROWS, taken.training.n_train)
+    asked = own_rows(taken.training, random)
+    return compare(asked, taken, plan, n_rows=n_rows, random=random)

@@ -1,15 +1,12 @@
 """How a reverse pass through a training stays within a memory bound."""
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from typing import Final
 
 from traceprop_engine.errors import MetagradientMemoryError
 
-MOST_AT_ONCE: Final = 64
-"""Most queries in one reverse pass: more of them are not faster, they leave the caches."""
+MOST_AT_ONCE: Final = 128
+"""Most queries in one reverse pass: with more, what they share of a step no longer matters."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +17,10 @@ class MemoryPlan:
         n_steps: Steps of the training.
         stride: Every so many states one is kept; the others are computed again from it.
         state_bytes: Bytes of one state: parameters and running means.
-        query_bytes: Bytes that one query needs at most on its way back.
+        query_bytes: Bytes of one query on its way back: its slopes, and its scores.
         memory_bytes: The bound: half of it for states, the rest for queries.
+
+    What a step itself needs comes on top, as in training.
     """
 
     n_steps: int
@@ -70,21 +69,5 @@ def plan_memory(n_steps: int, state_bytes: int, query_bytes: int, memory_bytes: 
     return plan
 
 
-def intermediate_bytes(function: Any, *arguments: Any) -> int:
-    """Return the bytes of everything that a function computes, were none of it ever freed."""
-    return _bytes_in(jax.make_jaxpr(function)(*arguments).jaxpr)
-
-
 def _states_held(n_steps: int, stride: int) -> int:
     return -(-n_steps // stride) + (stride - 1)
-
-
-def _bytes_in(jaxpr: Jaxpr) -> int:
-    total = 0
-    for equation in jaxpr.eqns:
-        inner = [part.jaxpr for part in equation.params.values() if isinstance(part, ClosedJaxpr)]
-        sizes = [_bytes_in(part) for part in inner]
-        total += sum(sizes) or sum(
-            var.aval.size * var.aval.dtype.itemsize for var in equation.outvars
-        )
-    return total

@@ -93,7 +93,7 @@ class Replay:
         Raises:
             ReplayError: Parameters differ in some bit at a checkpoint or at the end.
         """
-        state, kept = self.first, []
+        state, kept = self.first, list[State]()
         recorded = dict(zip(self.training.steps, self.training.checkpoints, strict=True))
         for step in range(1, self.n_steps + 1):
             if (step - 1) % self.stride == 0:

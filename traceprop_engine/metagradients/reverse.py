@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from traceprop_engine.jax_gradients import JaxTraining
 from traceprop_engine.jax_gradients.steps import (
     Apply,
     Params,
@@ -19,19 +20,20 @@ from traceprop_engine.jax_gradients.steps import (
     update,
     weighted_gradient,
 )
-from traceprop_engine.metagradients.plan import intermediate_bytes
+from traceprop_engine.metagradients.plan import MemoryPlan, plan_memory
 from traceprop_engine.metagradients.replay import MagicProgress, Replay, Report
 
 _REPORTS: Final = 20
 
 
 class Slopes(NamedTuple):
-    """Derivatives of each functional in a state: every leaf ``[n_functionals, ...]``."""
+    """Derivatives of each functional in a state: every leaf ``[n, ...]``."""
 
     params: Params
     moments: tuple[Params, ...]
 
 
+@partial(jax.jit, static_argnames=("apply", "rule"), donate_argnames=("slopes",))
 def pull_back(
     before: State, slopes: Slopes, rows: Rows, schedule: Schedule, *, apply: Apply, rule: Rule
 ) -> tuple[Slopes, jax.Array]:
@@ -68,12 +70,7 @@ def pull_back(
         turned, losses = along(direction)
         return Slopes(jax.tree.map(jnp.add, params, turned), moments), losses / rule.batch_size
 
-    return jax.vmap(one)(slopes)
-
-
-_pull_back = partial(jax.jit, static_argnames=("apply", "rule"), donate_argnames=("slopes",))(
-    pull_back
-)
+    return jax.lax.map(one, slopes)  # together they would need transposes, which cost more
 
 
 def slopes_in_weights(
@@ -100,7 +97,7 @@ def slopes_in_weights(
         states = replay.before_each_step(segment)
         while states:
             at = segment * replay.stride + len(states) - 1
-            slopes, each = _pull_back(
+            slopes, each = pull_back(
                 states.pop(),
                 slopes,
                 replay.rows,
@@ -116,21 +113,17 @@ def slopes_in_weights(
     return summed
 
 
-def bytes_of_query(replay: Replay) -> int:
-    """Return a bound of the bytes that one functional needs on its way back through a step."""
-    final = jax.tree.map(lambda leaf: leaf[None], replay.training.final)
+def plan_of(training: JaxTraining, memory_bytes: int) -> MemoryPlan:
+    """Return the plan of the way back through a training.
 
-    def step(slopes: Slopes) -> Any:
-        return pull_back(
-            replay.first,
-            slopes,
-            replay.rows,
-            replay.schedule,
-            apply=replay.training.apply,
-            rule=replay.rule,
-        )
+    A query needs its slopes before and after a step, and its scores.
 
-    return intermediate_bytes(step, _start(replay, final)) + 8 * replay.training.n_train
+    Raises:
+        MetagradientMemoryError: Not even the smallest plan fits the memory.
+    """
+    bare = Replay(training, 1)
+    query_bytes = 2 * bare.state_bytes + 8 * training.n_train
+    return plan_memory(bare.n_steps, bare.state_bytes, query_bytes, memory_bytes)
 
 
 def _start(replay: Replay, final: Params) -> Slopes:

@@ -11,12 +11,18 @@ from traceprop_engine.gradients import OutputTarget
 from traceprop_engine.jax_gradients import JaxTraining, final_parameters
 from traceprop_engine.jax_gradients.scalars import own_target
 from traceprop_engine.metagradients.functionals import Functionals
-from traceprop_engine.metagradients.plan import plan_memory
+from traceprop_engine.metagradients.plan import MemoryPlan
 from traceprop_engine.metagradients.replay import Replay
-from traceprop_engine.metagradients.reverse import bytes_of_query, slopes_in_weights
+from traceprop_engine.metagradients.reverse import plan_of, slopes_in_weights
 
 LIMIT: Final = 0.2
 """Largest relative error of the metagradient of a training that counts as smooth."""
+
+N_ROWS: Final = 6
+"""Rows whose weights are changed, where nothing else is said."""
+
+STEP: Final = 0.1
+"""Change of a weight, where nothing else is said."""
 
 _N_QUERIES: Final = 4
 _MEMORY_BYTES: Final = 2**30
@@ -52,14 +58,14 @@ class Smoothness:
         return self.error <= self.limit
 
 
-def metasmoothness(
+def metasmoothness(  # noqa: PLR0913 - what is asked, and how it is probed
     training: JaxTraining,
     features: Any = None,
     labels: Any = None,
     *,
     target: OutputTarget | None = None,
-    n_rows: int = 6,
-    step: float = 0.1,
+    n_rows: int = N_ROWS,
+    step: float = STEP,
     limit: float = LIMIT,
     seed: int = 0,
     memory_bytes: int = _MEMORY_BYTES,
@@ -90,13 +96,39 @@ def metasmoothness(
         metasmoothness; the error here is a stricter measure than its agreement of signs.
     """
     _check(training, n_rows, step)
+    plan = plan_of(training, memory_bytes)
     random = np.random.default_rng(seed)
     if features is None:
-        chosen = random.choice(training.n_train, min(_N_QUERIES, training.n_train), replace=False)
-        features, labels = training.features[chosen], training.labels[chosen]
-    target = own_target(training.loss) if target is None else target
-    asked = Functionals.of(training, features, labels, target, None)
-    slopes = _metagradients(asked, memory_bytes)
+        asked = own_rows(training, random)
+    else:
+        target = own_target(training.loss) if target is None else target
+        asked = Functionals.of(training, features, labels, target, None)
+    taken = Replay(training, plan.stride).taken()
+    return compare(asked, taken, plan, n_rows=n_rows, step=step, limit=limit, random=random)
+
+
+def own_rows(training: JaxTraining, random: np.random.Generator) -> Functionals:
+    """Return a few random training rows as queries."""
+    n_queries = min(_N_QUERIES, training.n_train)
+    chosen = np.sort(random.choice(training.n_train, n_queries, replace=False))
+    features, labels = training.features[chosen], training.labels[chosen]
+    return Functionals.of(training, features, labels, own_target(training.loss), None)
+
+
+def compare(
+    asked: Functionals,
+    taken: Replay,
+    plan: MemoryPlan,
+    *,
+    n_rows: int = N_ROWS,
+    step: float = STEP,
+    limit: float = LIMIT,
+    random: np.random.Generator,
+) -> Smoothness:
+    """Return metagradients beside differences, for a replay that has its states."""
+    slopes = np.empty((asked.n_functionals, asked.training.n_train))
+    for block, gradients in asked.gradients(plan.queries_at_once):
+        slopes[block] = slopes_in_weights(taken, gradients)[: block.stop - block.start]
     rows = _chosen_rows(slopes, n_rows, random)
     differences = np.stack([_difference(asked, row, step) for row in rows], axis=1)
     return Smoothness(rows, differences, slopes[:, rows], limit)
@@ -107,16 +139,6 @@ def _check(training: JaxTraining, n_rows: int, step: float) -> None:
         raise ProbeError("n_rows", f"from 1 to {training.n_train}", n_rows)
     if not 0 < step <= 1:
         raise ProbeError("step", "above 0 and at most 1", step)
-
-
-def _metagradients(asked: Functionals, memory_bytes: int) -> NDArray[np.float64]:
-    replay = Replay(asked.training, 1)
-    plan = plan_memory(replay.n_steps, replay.state_bytes, bytes_of_query(replay), memory_bytes)
-    taken = Replay(asked.training, plan.stride).taken()
-    slopes = np.empty((asked.n_functionals, asked.training.n_train))
-    for block, gradients in asked.gradients(plan.queries_at_once):
-        slopes[block] = slopes_in_weights(taken, gradients)[: block.stop - block.start]
-    return slopes
 
 
 def _chosen_rows(
