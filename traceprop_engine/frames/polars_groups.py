@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
+from traceprop_engine.frames.group_codes import group_codes
 from traceprop_engine.frames.hidden_names import ROW
 from traceprop_engine.frames.hidden_rows import numbered, row_numbers
 from traceprop_engine.lineage.rows import IntArray
@@ -78,13 +77,4 @@ def _codes(keys: pl.DataFrame | None, result: pl.DataFrame) -> IntArray | None:
     """
     if keys is None or keys.columns != result.columns[: keys.width]:
         return None
-    groups = numbered(result.select(keys.columns))
-    try:
-        found = keys.join(
-            groups, on=keys.columns, how="left", nulls_equal=True, maintain_order="left"
-        )
-    except PolarsError:  # keys of a type that Polars groups but does not join
-        return None
-    codes = row_numbers(found)
-    is_whole = len(found) == len(keys) and not (codes < 0).any()
-    return codes if is_whole and len(np.unique(codes)) == len(result) else None
+    return group_codes(keys, result.select(keys.columns))
