@@ -121,5 +121,5 @@ def chosen_rows(predictions: PredictionSet, config: ExplainConfig) -> Sequence[i
         if not rows:
             raise NoRowChosenError(predictions.version.dataset, config.where, 0)
         return rows
-    outputs = predictions.model.run.outputs(predictions.features)[:, -1]
-    return [int(row) for row in np.argsort(-outputs, kind="stable")[: config.highest]]
+    ranked = np.argsort(-predictions.outputs, kind="stable")
+    return [int(row) for row in ranked[: config.highest]]

@@ -72,6 +72,13 @@ from traceprop_engine.errors.models import (
     UnknownColumnError,
     UnsupportedEstimatorError,
 )
+from traceprop_engine.errors.nets import (
+    NetFormError,
+    NetGradientsError,
+    NetNotStoredError,
+    NetRemovalError,
+    NetRowsError,
+)
 from traceprop_engine.errors.provenance import (
     HeaderlessFileError,
     LineageFileError,
@@ -90,6 +97,7 @@ from traceprop_engine.errors.questions import (
     NoRowChosenError,
     NoRowsKeptError,
     NumberSizeError,
+    OnlySourceVersionError,
     PageNotFoundError,
     PortUnavailableError,
     RowNotFoundError,
@@ -195,6 +203,11 @@ __all__ = [
     "ModuleOutputsError",
     "ModuleShapeError",
     "ModuleStateError",
+    "NetFormError",
+    "NetGradientsError",
+    "NetNotStoredError",
+    "NetRemovalError",
+    "NetRowsError",
     "NoMatchingRowError",
     "NoPredictionsError",
     "NoRowChosenError",
@@ -205,6 +218,7 @@ __all__ = [
     "NotRowWiseError",
     "NotTextError",
     "NumberSizeError",
+    "OnlySourceVersionError",
     "PageNotFoundError",
     "PandasInternalsError",
     "PenaltyError",

@@ -62,6 +62,7 @@ def what_if_removed(
     Raises:
         RowNotFoundError: There is no such prediction.
         TrainingRowError: There is no such training row, or no model remains without them.
+        NetRemovalError: The model is a net.
         TracepropError: See `load_predictions`.
     """
     predictions = load_predictions(store, dataset)
@@ -76,9 +77,9 @@ def removal_effect(
     target: Target | None = None,
 ) -> Counterfactual:
     """Do what `what_if_removed` says for a prediction of a loaded set."""
+    run = predictions.model.convex
     features, labels = predictions.query(row)
-    run = predictions.model.run
-    scores = predictions.influence.scores(features, labels, target=target)
+    scores = predictions.scores(row, target=target)
     removal = remove_rows(run, training_rows)
     question = resolve_target(run, features, labels=labels, target=scores.target, of_class=None)
     before = float(question.values(run.outputs(features))[0])

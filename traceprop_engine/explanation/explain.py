@@ -48,7 +48,8 @@ def explain(
         where: Instead of ``row``, a predicate such as ``"id = 7"`` that holds for one prediction.
         top_k: How many training rows to name.
         target: The output to explain; ``"logit"`` for logistic models, ``"margin"`` for softmax
-            models and ``"prediction"`` for linear models by default.
+            models and ``"prediction"`` for linear models by default. Of a net only that can be
+            explained, as a store keeps gradients of it and no code.
 
     Raises:
         NoRowChosenError: Neither ``row`` nor ``where`` chose one prediction.
@@ -83,8 +84,7 @@ def explain_prediction(
     target: Target | None = None,
 ) -> Explanation:
     """Explain one prediction of a loaded set; see `explain`."""
-    features, labels = predictions.query(row)
-    scores = predictions.influence.scores(features, labels, target=target)
+    scores = predictions.scores(row, target=target)
     top = scores.top_k(min(top_k, predictions.model.run.n_train), query=0)
     lines = SourceLines(store)
     walk = LineageGraph.upstream_of(store, predictions.model.dataset_version_id)

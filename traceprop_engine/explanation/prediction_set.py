@@ -1,6 +1,6 @@
 """A recorded set of predictions, loaded with the model that made them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -8,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from traceprop_engine.attribution import InfluenceFunction
+from traceprop_engine.attribution import AttributionScores, InfluenceFunction, Target
+from traceprop_engine.attribution.ggn import GGN
 from traceprop_engine.errors import NoPredictionsError, RowNotFoundError
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.recording import (
     DatasetVersion,
     RecordedRun,
     decode_labels,
     find_dataset_version,
     load_frame,
+    load_questions,
     load_training_run,
 )
 from traceprop_engine.store import Store
@@ -41,8 +44,44 @@ class PredictionSet:
 
     @cached_property
     def influence(self) -> InfluenceFunction:
-        """The influence function of the model; its curvature is factored at the first use."""
-        return InfluenceFunction.fit(self.model.run)
+        """The influence function of a convex model; its curvature is factored at the first use."""
+        return InfluenceFunction.fit(self.model.convex)
+
+    @cached_property
+    def net_influence(self) -> GGN:
+        """The influence of training rows on a net, over all checkpoints that were recorded."""
+        return GGN.fit(self._net)
+
+    @cached_property
+    def outputs(self) -> npt.NDArray[np.float64]:
+        """The output of each row that is explained by default, ``[n]``; of softmax the last one."""
+        if isinstance(self.model.run, StoredNet):
+            last = len(self._net.steps) - 1
+            return np.asarray(self._net.recorded.at(last).values, dtype=np.float64)
+        return self.model.convex.outputs(self.features)[:, -1]
+
+    def scores(self, row: int, *, target: Target | None = None) -> AttributionScores:
+        """Score every training row for one prediction.
+
+        Args:
+            row: Row number of the prediction.
+            target: The output to explain.
+
+        Raises:
+            RowNotFoundError: There is no such row.
+            InfluenceTargetError: The model has no such target, or it was not recorded.
+        """
+        features, labels = self.query(row)
+        if not isinstance(self.model.run, StoredNet):
+            return self.influence.scores(features, labels, target=target)
+        number = np.array([[row]], dtype=np.float64)
+        return self.net_influence.scores(number, target=target or self._net.recorded.target)
+
+    @property
+    def _net(self) -> StoredNet:
+        if not isinstance(self.model.run, StoredNet):
+            raise TypeError(f"{self.model.run.name} is no net")
+        return self.model.run
 
     def query(self, row: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.generic] | None]:
         """Return features and label of one prediction, as a batch of one.
@@ -73,6 +112,8 @@ def load_predictions(
     version = find_dataset_version(store, dataset or _newest(store), run_id=run_id)
     facts = _prediction_facts(store, version)
     model = load_training_run(store, facts["training_run_id"])
+    if isinstance(model.run, StoredNet):
+        model = replace(model, run=model.run.asked(load_questions(store, version.id)))
     block = facts["labels_block"]
     labels = None if block is None else store.get_array(block)[:, 0]
     return PredictionSet(

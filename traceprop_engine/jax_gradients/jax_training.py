@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traceprop_engine.errors import QueryShapeError
+from traceprop_engine.errors import NetFormError, QueryShapeError
 from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
+from traceprop_engine.gradients.net_run import Parameters
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.jax_gradients.files import SavedTraining, load_training, save_training
 from traceprop_engine.jax_gradients.row_wise import Scalar, row_gradients
 from traceprop_engine.jax_gradients.scalars import encode_query_labels, slopes_of
-from traceprop_engine.jax_gradients.steps import Apply, Params, Rows, outputs_of
+from traceprop_engine.jax_gradients.steps import Apply, Params, Rows, jitted_outputs, outputs_of
 from traceprop_engine.training.recipe import TrainingRecipe
 
 MEMORY_BYTES: Final = 2**28
@@ -60,6 +62,37 @@ class JaxTraining:
     index: pd.Index | None = None
     memory_bytes: int = MEMORY_BYTES
 
+    @classmethod
+    def from_stored(cls, net: StoredNet, apply: Apply, initial: Params) -> "JaxTraining":
+        """Return a training that a store holds, given its code.
+
+        Args:
+            net: What the store holds.
+            apply: The net, as it was trained.
+            initial: Parameters before the first step, or any of the same form: a replay of the
+                training compares what it reaches with what was recorded.
+
+        Raises:
+            NetFormError: The parameters in the store are of another form.
+        """
+        checkpoints = tuple(
+            _in_the_form_of(initial, net.parameters(checkpoint), net.name)
+            for checkpoint in range(len(net.steps))
+        )
+        labels = net.trained_labels
+        return cls(
+            name=net.name,
+            apply=apply,
+            recipe=net.recipe or TrainingRecipe(loss=net.loss),
+            initial=initial,
+            checkpoints=checkpoints,
+            steps=net.steps,
+            final=checkpoints[-1],
+            features=net.features,
+            labels=labels.astype(np.int32) if labels.dtype.kind == "i" else labels,
+            weights=np.ones(net.n_train, dtype=np.float32),
+        )
+
     @property
     def n_train(self) -> int:
         """Number of training rows."""
@@ -74,6 +107,11 @@ class JaxTraining:
     def loss(self) -> Loss:
         """What was minimised."""
         return self.recipe.loss
+
+    def parameters(self, checkpoint: int) -> dict[str, NDArray[np.generic]]:
+        """Return the parameters at a checkpoint, by their path in the tree."""
+        leaves = jax.tree_util.tree_leaves_with_path(self._params(checkpoint))
+        return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
     @property
     def n_outputs(self) -> int:
@@ -99,7 +137,8 @@ class JaxTraining:
         Raises:
             QueryShapeError: The rows do not have the form of the training rows.
         """
-        return np.asarray(outputs_of(self.apply, self.final, self.check_query(features)))
+        outputs = jitted_outputs(self.apply, self.final, self.check_query(features))
+        return np.asarray(outputs)
 
     def train_gradients(
         self, checkpoint: int, rows: NDArray[np.integer] | slice | None = None
@@ -244,3 +283,13 @@ class JaxTraining:
             last = len(self.checkpoints) - 1
             raise QueryShapeError("checkpoint", f"from 0 to {last}", str(checkpoint))
         return self.checkpoints[checkpoint]
+
+
+def _in_the_form_of(initial: Params, arrays: Parameters, name: str) -> Params:
+    """Return the arrays of a store as a tree of the form of ``initial``."""
+    leaves = jax.tree_util.tree_leaves_with_path(initial)
+    wanted = {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
+    found = {path: np.shape(array) for path, array in arrays.items()}
+    if wanted != found:
+        raise NetFormError(name, wanted, found)
+    return jax.tree.unflatten(jax.tree.structure(initial), [jnp.asarray(arrays[p]) for p in wanted])

@@ -1,8 +1,14 @@
 """Engine values to store facts, and back: what a run writes, and what a question reads."""
 
 from traceprop_engine.recording.arrays import array_table, is_array_table, table_array
+from traceprop_engine.recording.dataset_facts import column_lineage
 from traceprop_engine.recording.fingerprints import FINGERPRINT_ROWS, load_fingerprints
 from traceprop_engine.recording.fitted import FittedStatistic, describe_fitted, load_fitted
+from traceprop_engine.recording.nets import (
+    load_questions,
+    record_net_predictions,
+    record_net_run,
+)
 from traceprop_engine.recording.read import (
     dataset_names,
     decode_labels,
@@ -21,7 +27,6 @@ from traceprop_engine.recording.values import (
     RecordedRun,
 )
 from traceprop_engine.recording.write import (
-    column_lineage,
     record_dataset,
     record_lineage,
     record_predictions,
@@ -47,12 +52,15 @@ __all__ = [
     "load_fingerprints",
     "load_fitted",
     "load_frame",
+    "load_questions",
     "load_row_map",
     "load_source",
     "load_table",
     "load_training_run",
     "record_dataset",
     "record_lineage",
+    "record_net_predictions",
+    "record_net_run",
     "record_predictions",
     "record_source",
     "record_training_run",

@@ -15,6 +15,7 @@ from traceprop_engine.errors import (
     SourceVersionNotFoundError,
     TrainingRunNotFoundError,
 )
+from traceprop_engine.recording.nets import stored_net
 from traceprop_engine.recording.values import DatasetVersion, RecordedRun
 from traceprop_engine.sources import RecordIndex, SourceVersion
 from traceprop_engine.store import Store
@@ -110,7 +111,7 @@ def load_table(store: Store, version: DatasetVersion) -> pa.Table:
 
 
 def load_training_run(store: Store, identifier: str) -> RecordedRun:
-    """Return a recorded training run, by its identifier or that of its dataset version.
+    """Return a recorded model, by the identifier of its training run or of its dataset version.
 
     Raises:
         TrainingRunNotFoundError: The store has no such run.
@@ -121,7 +122,10 @@ def load_training_run(store: Store, identifier: str) -> RecordedRun:
     ).to_pylist()
     if not found:
         raise TrainingRunNotFoundError(identifier)
-    facts = _decoded(found[0], "classes", "feature_names", "loss_curve")
+    facts = _decoded(found[0], "classes", "feature_names", "loss_curve", "metrics", "net")
+    if facts["net"] is not None:
+        net = stored_net(store, facts["training_run_id"], facts)
+        return RecordedRun(facts["training_run_id"], facts["dataset_version_id"], net)
     features = store.get_array(facts["features_block"])
     targets = store.get_array(facts["labels_block"])[:, 0]
     run = TrainingRun(
@@ -151,4 +155,7 @@ def decode_labels(
 
 def _decoded(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return a row of the catalogue with its JSON columns ``names`` as values."""
-    return {key: json.loads(value) if key in names else value for key, value in row.items()}
+    return {
+        key: json.loads(value) if key in names and value is not None else value
+        for key, value in row.items()
+    }

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from traceprop_engine.errors import NetRemovalError
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.training import TrainingRun
 
 InputKind = Literal["source", "dataset"]
@@ -50,12 +52,23 @@ class RecordedRun:
     Attributes:
         id: Identifier of the training run.
         dataset_version_id: The dataset version whose rows are the training rows.
-        run: The run itself; its index numbers the training rows.
+        run: The run itself: a convex model, whose index numbers the training rows, or a net.
     """
 
     id: str
     dataset_version_id: str
-    run: TrainingRun
+    run: TrainingRun | StoredNet
+
+    @property
+    def convex(self) -> TrainingRun:
+        """The convex model.
+
+        Raises:
+            NetRemovalError: It is a net, for which there is no such thing as its minimum.
+        """
+        if isinstance(self.run, StoredNet):
+            raise NetRemovalError(self.run.name)
+        return self.run
 
 
 @dataclass(frozen=True)

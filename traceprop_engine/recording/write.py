@@ -3,22 +3,25 @@
 Identifiers are digests of what they name, so that recording the same thing twice writes one fact.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
 
 from traceprop_engine.digests import identify
-from traceprop_engine.lineage.captured import CapturedLineage, Op
+from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.recording.dataset_facts import (
+    Facts,
+    dataset_facts,
+    direct_input,
+    frame_facts,
+    now,
+)
 from traceprop_engine.recording.fingerprints import fingerprint_facts
-from traceprop_engine.recording.row_maps import row_map_facts
 from traceprop_engine.recording.values import InputRef, Materialization, RecordedRun
 from traceprop_engine.sources import SourceVersion
 from traceprop_engine.store import Store
 from traceprop_engine.training import Predictions, TrainingRun
-
-Facts = dict[str, list[dict[str, object]]]
 
 
 def record_source(
@@ -67,7 +70,7 @@ def _source_facts(store: Store, version: SourceVersion) -> dict[str, object]:
         **version.to_dict(),
         "source_version_id": version.source_version_id,
         "index_block": index,
-        "seen_at": _now(),
+        "seen_at": now(),
     }
 
 
@@ -88,7 +91,7 @@ def record_dataset(
     Returns:
         The identifier of the dataset version.
     """
-    version_id, facts = _frame_facts(store, made, frame, lineage)
+    version_id, facts = frame_facts(store, made, frame, lineage)
     store.commit(facts, ingest=False)
     return version_id
 
@@ -99,7 +102,7 @@ def record_lineage(store: Store, made: Materialization, lineage: CapturedLineage
     Returns:
         The identifier of the dataset version.
     """
-    version_id, facts = _dataset_facts(store, made, None, [], lineage)
+    version_id, facts = dataset_facts(store, made, None, [], lineage)
     store.commit(facts, ingest=False)
     return version_id
 
@@ -123,13 +126,13 @@ def record_training_run(
     labels = store.put_array(training_run.targets)
     gradients = training_run.per_sample_grads()
     columns = [{"name": name, "type": "double"} for name in training_run.feature_names]
-    version_id, facts = _dataset_facts(store, made, parameters, columns, lineage)
+    version_id, facts = dataset_facts(store, made, parameters, columns, lineage)
     run_id = identify("tr", {"dataset_version_id": version_id, "features": features})
     facts["training_run"] = [
         {
             "training_run_id": run_id,
             "dataset_version_id": version_id,
-            "training_input_id": _direct_input(lineage, made.inputs),
+            "training_input_id": direct_input(lineage, made.inputs),
             "name": training_run.name,
             "family": training_run.family,
             "label": training_run.label,
@@ -147,7 +150,7 @@ def record_training_run(
             "converged": training_run.converged,
             "metrics": dict(training_run.metrics),
             "loss_curve": list(training_run.loss_curve),
-            "created_at": _now(),
+            "created_at": now(),
         }
     ]
     facts["gradient_block"] = [
@@ -175,121 +178,17 @@ def record_predictions(
     model: RecordedRun,
 ) -> str:
     """Record predictions with the features that the model saw, so that each can be explained."""
-    version_id, facts = _frame_facts(store, made, predictions.frame, lineage)
+    version_id, facts = frame_facts(store, made, predictions.frame, lineage)
     labels = predictions.labels
+    encoded = None if labels is None else store.put_array(model.convex.encode(labels))
     facts["prediction_set"] = [
         {
             "dataset_version_id": version_id,
             "training_run_id": model.id,
             "features_block": store.put_array(predictions.features),
-            "labels_block": None if labels is None else store.put_array(model.run.encode(labels)),
-            "created_at": _now(),
+            "labels_block": encoded,
+            "created_at": now(),
         }
     ]
     store.commit(facts, ingest=False)
     return version_id
-
-
-def column_lineage(
-    columns: Iterable[str], lineage: CapturedLineage, inputs: Mapping[str, InputRef]
-) -> list[tuple[str, str, str]]:
-    """Return which columns have the name of a column of an input that rows came from.
-
-    Only names are compared: a column that was renamed or derived is not followed.
-
-    Returns:
-        Column, input and the input's column.
-    """
-    names = list(columns)
-    return [
-        (column, name, column)
-        for name, row_map in lineage.maps.items()
-        if row_map.is_known
-        for column in names
-        if column in inputs[name].columns
-    ]
-
-
-def _frame_facts(
-    store: Store, made: Materialization, frame: pd.DataFrame | pa.Table, lineage: CapturedLineage
-) -> tuple[str, Facts]:
-    table = pa.Table.from_pandas(frame) if isinstance(frame, pd.DataFrame) else frame
-    block = store.put_table(table)
-    columns = [{"name": str(f.name), "type": str(f.type)} for f in table.schema]
-    version_id, facts = _dataset_facts(store, made, block, columns, lineage)
-    names = frame.columns if isinstance(frame, pd.DataFrame) else table.column_names
-    facts["column_lineage"] = _column_facts(version_id, map(str, names), lineage, made)
-    return version_id, facts
-
-
-def _dataset_facts(
-    store: Store,
-    made: Materialization,
-    content_block: str | None,
-    columns: Sequence[Mapping[str, str]],
-    lineage: CapturedLineage,
-) -> tuple[str, Facts]:
-    identity = {
-        "dataset": made.dataset,
-        "partition_key": made.partition_key,
-        "run_id": made.run_id,
-        "content": content_block,
-        "inputs": sorted((name, ref.id) for name, ref in made.inputs.items()),
-    }
-    version_id = identify("dv", identity)
-    facts: Facts = {
-        "dataset_version": [
-            {
-                "dataset_version_id": version_id,
-                "dataset": made.dataset,
-                "partition_key": made.partition_key,
-                "run_id": made.run_id,
-                "code_version": made.code_version,
-                "n_rows": lineage.n_rows,
-                "columns": list(columns),
-                "content_block": content_block,
-                "fidelity": lineage.fidelity,
-                "coverage": lineage.coverage(),
-                "reason": lineage.reason,
-                "created_at": _now(),
-            }
-        ],
-        "op": [_op_facts(version_id, n, op) for n, op in enumerate(lineage.ops)],
-        "row_map": row_map_facts(store, version_id, lineage, made.inputs),
-    }
-    return version_id, facts
-
-
-def _op_facts(version_id: str, ordinal: int, op: Op) -> dict[str, object]:
-    return {
-        "dataset_version_id": version_id,
-        "ordinal": ordinal,
-        "name": op.name,
-        "detail": op.detail,
-        "inputs": list(op.inputs),
-        "n_rows_in": list(op.n_rows_in),
-        "n_rows_out": op.n_rows_out,
-    }
-
-
-def _column_facts(
-    version_id: str, names: Iterable[str], lineage: CapturedLineage, made: Materialization
-) -> list[dict[str, object]]:
-    return [
-        {
-            "dataset_version_id": version_id,
-            "column_name": column,
-            "input_name": name,
-            "input_column": input_column,
-        }
-        for column, name, input_column in column_lineage(names, lineage, made.inputs)
-    ]
-
-
-def _direct_input(lineage: CapturedLineage, inputs: Mapping[str, InputRef]) -> str | None:
-    known = [name for name, row_map in lineage.maps.items() if row_map.covered().any()]
-    return inputs[known[0]].id if known else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -5,7 +5,7 @@ import logging
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ numbers in no order, which have no small differences. *plain*: values as they ar
 """
 
 _VALUES = "values"
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _PARQUET_NAMES = {"delta": "DELTA_BINARY_PACKED", "bytes": "BYTE_STREAM_SPLIT"}
 _logger = logging.getLogger(__name__)
 
@@ -71,22 +72,22 @@ class BlockStore:
         except (pa.ArrowException, OSError) as error:
             raise StoreCorruptError(path, str(error)) from error
 
-    def put_array(self, array: npt.NDArray[np.float64]) -> str:
+    def put_array(self, array: npt.NDArray[np.floating]) -> str:
         """Write the ``(n, p)`` matrix, or the ``(n,)`` vector as ``(n, 1)``; return its SHA-256.
 
         Raises:
-            ValueError: ``array`` is not a float64 matrix or vector, or has no columns.
+            ValueError: ``array`` is not a float matrix or vector, or has no columns.
             StoreWriteError: The file system refused; nothing was recorded.
         """
         matrix = array[:, np.newaxis] if array.ndim == 1 else array
-        if matrix.dtype != np.float64 or matrix.ndim != 2 or not matrix.shape[1]:  # noqa: PLR2004
-            message = f"a block holds a float64 matrix, not {array.dtype} of shape {array.shape}"
+        if matrix.dtype not in _FLOATS or matrix.ndim != 2 or not matrix.shape[1]:  # noqa: PLR2004
+            message = f"a block holds a float matrix, not {array.dtype} of shape {array.shape}"
             raise ValueError(message)
         values = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
         return self.put_table(pa.table({_VALUES: values}), "plain")
 
-    def get_array(self, block: str) -> npt.NDArray[np.float64]:
-        """Return the ``(n, p)`` float64 matrix of ``block``, read-only.
+    def get_array(self, block: str) -> npt.NDArray[Any]:
+        """Return the ``(n, p)`` matrix of ``block``, read-only, in the precision it was put in.
 
         Raises:
             BlockNotFoundError: There is no such block.

@@ -181,8 +181,31 @@ TABLES = (
         " family TEXT, label TEXT, classes JSON, feature_names JSON, l2 DOUBLE,"
         " fit_intercept BOOLEAN, n_rows BIGINT, n_parameters BIGINT, parameters_block BLOCK,"
         " features_block BLOCK, labels_block BLOCK, gradient_norm DOUBLE, n_iterations BIGINT,"
-        " converged BOOLEAN, metrics JSON, loss_curve JSON, created_at TIMESTAMPTZ",
+        " converged BOOLEAN, metrics JSON, loss_curve JSON, net JSON, created_at TIMESTAMPTZ",
         key="training_run_id",
+    ),
+    declare(
+        "net_checkpoint",
+        "training_run_id TEXT, checkpoint BIGINT, step BIGINT, parameters_block BLOCK",
+        key="training_run_id checkpoint",
+    ),
+    declare(
+        "net_gradient",
+        "owner_id TEXT, checkpoint BIGINT, layer BIGINT, name TEXT, inputs_block BLOCK,"
+        " inputs_shape JSON, deltas_block BLOCK, deltas_shape JSON",
+        key="owner_id checkpoint layer",
+    ),
+    declare(
+        "net_scalar",
+        "owner_id TEXT, checkpoint BIGINT, target TEXT, block BLOCK",
+        key="owner_id checkpoint",
+    ),
+    declare(
+        "attribution_quality",
+        "quality_id TEXT, training_run_id TEXT, method TEXT, measure TEXT, target TEXT,"
+        " value DOUBLE, low DOUBLE, high DOUBLE, ceiling DOUBLE, detail JSON,"
+        " created_at TIMESTAMPTZ",
+        key="quality_id",
     ),
     declare(
         "gradient_block",
@@ -234,7 +257,10 @@ def _since_fingerprints(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def _since_fitted_statistics(records: Sequence[Record]) -> Sequence[Record]:
-    """Version 3 has ``fitted`` in ``row_map``: null in older rows, as nobody wrote it down."""
+    """Version 3 has ``fitted`` in ``row_map``, ``net`` in ``training_run``, and tables of nets.
+
+    Both columns are null in older rows: nobody wrote down the one, and there was none of the other.
+    """
     return records
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 import numpy as np
@@ -125,17 +125,17 @@ class Store:
         """
         return self._blocks.get_table(block)
 
-    def put_array(self, array: npt.NDArray[np.float64]) -> str:
-        """Write a float64 matrix ``(n, p)``, or a vector as ``(n, 1)``; return its SHA-256.
+    def put_array(self, array: npt.NDArray[np.floating]) -> str:
+        """Write a matrix ``(n, p)``, or a vector as ``(n, 1)``; return its SHA-256.
 
         Raises:
-            ValueError: ``array`` is not one- or two-dimensional float64.
+            ValueError: ``array`` is not one- or two-dimensional float32 or float64.
             StoreWriteError: The file system refused; nothing was recorded.
         """
         return self._blocks.put_array(array)
 
-    def get_array(self, block: str) -> npt.NDArray[np.float64]:
-        """Return the ``(n, p)`` float64 matrix of ``block``, read-only.
+    def get_array(self, block: str) -> npt.NDArray[Any]:
+        """Return the ``(n, p)`` matrix of ``block``, read-only, in the precision it was put in.
 
         Raises:
             BlockNotFoundError: There is no such block.

@@ -13,6 +13,7 @@ from torch import nn
 
 from traceprop_engine.errors import QueryShapeError, RecordedStepsError
 from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.torch_gradients.capture import (
     DEFAULT_MEMORY,
     Progress,
@@ -120,6 +121,29 @@ class TorchTraining:
         known = range(1, len(states) + 1) if steps is None else steps
         return cls(module, states, tuple(known), features, labels, loss)
 
+    @classmethod
+    def from_stored(cls, net: StoredNet, module: nn.Module) -> "TorchTraining":
+        """Return a training that a store holds, given the code of its module.
+
+        Args:
+            net: What the store holds.
+            module: Built as it was for the training; its own parameters do not matter.
+
+        Raises:
+            TracepropError: The net is not of this module, by names and shapes.
+        """
+        states = tuple(net.parameters(checkpoint) for checkpoint in range(len(net.steps)))
+        return cls(
+            module,
+            tuple(arrays_of(state, type(module).__name__) for state in states),
+            net.steps,
+            net.features,
+            net.trained_labels,
+            net.loss,
+            net.name,
+            recipe=net.recipe,
+        )
+
     @property
     def n_train(self) -> int:
         """Rows that it was trained on."""
@@ -147,6 +171,10 @@ class TorchTraining:
         module = private_copy(self.module).eval()
         load_state(module, self.states[checkpoint])
         return module
+
+    def parameters(self, checkpoint: int) -> State:
+        """Return parameters and buffers at a checkpoint, by their names in the module."""
+        return self.states[checkpoint]
 
     def train_gradients(self, checkpoint: int, *, progress: Progress | None = None) -> RowGradients:
         """Return the gradients of all training rows, with slopes and curvatures.
