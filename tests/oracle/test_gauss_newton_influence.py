@@ -25,25 +25,45 @@ from traceprop_engine.training import train_linear, train_logistic
 pytestmark = pytest.mark.oracle
 
 
-def _expected(training, queries, labels, target, damping="auto", rows=slice(None)):
+def _dampings(training, rule):
+    """Return the damping at each checkpoint, written out from the rule with dense gradients."""
+    n_rows, last = training.n_train, len(training.steps) - 1
+    trains = [training.train_gradients(checkpoint) for checkpoint in range(last + 1)]
+    dense = [dense_rows(train) for train in trains]
+    diagonals = [
+        np.trace(g.T @ np.diag(train.curvatures) @ g) / n_rows
+        for train, g in zip(trains, dense, strict=True)
+    ]
+    if rule == "trace" or last == 0:
+        return diagonals
+    speeds = [-g @ g.T @ t.slopes / n_rows for t, g in zip(trains, dense, strict=True)]
+    moves = [np.subtract(trains[k + 1].values, trains[k].values) for k in range(last)]
+    means = [(speeds[k] + speeds[k + 1]) / 2 for k in range(last)]
+    times = [max(0, m @ v / (v @ v)) for m, v in zip(moves, means, strict=True)]
+    left = sum(np.sum((m - t * v) ** 2) for m, t, v in zip(moves, times, means, strict=True))
+    share = 1 - left / sum(m @ m for m in moves)
+    whole = sum(times) * training.steps[-1] / (training.steps[-1] - training.steps[0])
+    slow = n_rows / whole if whole else 0
+    return [d ** (1 - share) * max(d, slow) ** share for d in diagonals]
+
+
+def _expected(training, queries, labels, target, damping="auto"):
     """Return the scores by dense solves in the parameters, written out from the definition."""
-    total = 0.0
-    for checkpoint in range(len(training.steps)):
+    total, n_checkpoints = 0.0, len(training.steps)
+    is_rule = isinstance(damping, str)
+    dampings = _dampings(training, damping) if is_rule else [damping] * n_checkpoints
+    for checkpoint, added in enumerate(dampings):
         train = training.train_gradients(checkpoint)
         gradients = dense_rows(train)
         asked = dense_rows(training.query_gradients(checkpoint, queries, labels, target))
-        weighted = train.curvatures[:, None] * gradients
-        auto = np.trace(weighted @ gradients.T) / len(gradients)
-        hessian = gradients.T @ weighted + np.eye(gradients.shape[1]) * (
-            auto if damping == "auto" else damping
-        )
-        solved = np.linalg.solve(hessian, (gradients * -train.slopes[:, None]).T)
-        total = total + asked @ solved
-    return total[:, rows] / len(training.steps)
+        hessian = gradients.T @ np.diag(train.curvatures) @ gradients
+        hessian += added * np.eye(len(hessian))
+        total = total + asked @ np.linalg.solve(hessian, (gradients * -train.slopes[:, None]).T)
+    return total / n_checkpoints
 
 
 @pytest.mark.parametrize("solver", ["dual", "primal", "kronecker_pca"])
-@pytest.mark.parametrize("damping", ["auto", 0.7, 1e-4])
+@pytest.mark.parametrize("damping", ["auto", "trace", 0.7, 1e-4])
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("n_train", [12, 60])
 def test_every_solver_equals_the_dense_solve(solver, damping, n_outputs, n_train):
@@ -62,6 +82,31 @@ def test_layers_with_positions_and_without_factors_are_solved_exactly(solver):
     queries = np.arange(4)
     scores = GGN.fit(training, solver=solver).scores(queries).scores
     np.testing.assert_allclose(scores, _expected(training, queries, None, "margin"), atol=1e-10)
+
+
+def test_a_training_by_small_steps_is_explained_by_its_own_time():
+    random = np.random.default_rng(2)
+    net = tiny_net(n_train=40, n_outputs=1, n_checkpoints=1)
+    parameters, kept, rate = net.parameters[0], [], 0.02
+    for step in range(201):
+        if step in {20, 60, 200}:
+            kept.append(parameters)
+        now = TinyNet(net.features, net.labels, (parameters,), (1,))
+        rows = now.train_gradients(0)
+        change = np.split(rows.weighted_sum(rows.slopes) / 40, [parameters[0].size])
+        parameters = tuple(
+            matrix - rate * part.reshape(matrix.shape)
+            for matrix, part in zip(parameters, change, strict=True)
+        )
+    trained = TinyNet(net.features, net.labels, tuple(kept), (20, 60, 200))
+    fitted = GGN.fit(trained)
+    assert fitted.time.explained > 0.95
+    assert fitted.time.total == pytest.approx(200 * rate, rel=0.2)
+    assert fitted.dampings[2] == pytest.approx(40 / (200 * rate), rel=0.3)
+    noise = tuple(tuple(random.normal(size=m.shape) for m in kept[0]) for _ in range(3))
+    unlike = GGN.fit(replace(trained, parameters=noise))
+    assert unlike.time.explained < 0.5
+    assert "explains" in fitted.method
 
 
 def test_conjugate_gradients_reach_the_dense_solve_up_to_their_tolerance():

@@ -1,7 +1,8 @@
 """What the estimators for nets share: fitted checkpoints, queries in blocks, scores, top rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +32,9 @@ MEMORY_BYTES = 4 << 30
 
 Progress = Callable[[int, int], None]
 """Called with the number of checkpoints fitted so far, and of all."""
+
+BlockScores = Callable[[slice], NDArray[np.float64]]
+"""From training rows to the scores of each question and row, ``[n_question, n_rows]``."""
 
 BlockEffects = Callable[[slice], NDArray[np.floating]]
 """From training rows to ``g_qᵀ P g_i`` of each question and row, ``[n_question, n_rows]``."""
@@ -71,7 +75,7 @@ class CheckpointEstimator:
         fitted: Each of them, fitted.
         pushes: ``-s_i`` of each row, times the weight of the checkpoint, ``[n_train]`` each.
         method: How scores are estimated, in words.
-        unit_suffix: What the estimator's scores are per, after the target's unit.
+        unit_form: Unit of the scores, with ``{}`` in the place of the target's.
         memory_bytes: Bytes that the answer to one block of queries may take.
     """
 
@@ -80,7 +84,7 @@ class CheckpointEstimator:
     fitted: tuple[FittedCheckpoint, ...]
     pushes: tuple[NDArray[np.float64], ...]
     method: str
-    unit_suffix: str = ""
+    unit_form: str = "{}"
     memory_bytes: int = MEMORY_BYTES
 
     def scores(
@@ -119,7 +123,7 @@ class CheckpointEstimator:
         return AttributionScores(
             np.concatenate(answers),
             _target_name(asked),
-            target_unit(self.training, asked) + self.unit_suffix,
+            self.unit_form.format(target_unit(self.training, asked)),
             self.method,
             tuple(functional.name for functional in functionals or ()),
         )
@@ -165,7 +169,7 @@ class CheckpointEstimator:
         labels: NDArray[np.generic] | Sequence[object] | None,
         target: OutputTarget,
         functionals: Sequence[Functional] | None,
-    ) -> Iterator[BlockEffects]:
+    ) -> Iterator[BlockScores]:
         """Yield what scores blocks of training rows, for one block of queries after another."""
         given = checked_labels(features, labels)
         size = len(features) if functionals is not None else self._questions(features, None)
@@ -180,7 +184,7 @@ class CheckpointEstimator:
         labels: NDArray[np.generic] | None,
         target: OutputTarget,
         functionals: Sequence[Functional] | None,
-    ) -> BlockEffects:
+    ) -> BlockScores:
         asked: list[BlockEffects] = []
         for checkpoint, fitted in zip(self.checkpoints, self.fitted, strict=True):
             queries = self.training.query_gradients(checkpoint, features, labels, target)
@@ -197,7 +201,7 @@ def fit_checkpoints(
     progress: Progress | None,
     weights: Sequence[float] | None = None,
 ) -> tuple[tuple[int, ...], tuple[FittedCheckpoint, ...], tuple[NDArray[np.float64], ...]]:
-    """Fit an estimator at each checkpoint.
+    """Fit an estimator at each checkpoint, reading one after another.
 
     Args:
         training: The recorded training.
@@ -214,19 +218,47 @@ def fit_checkpoints(
         RowGradientsError: A gradient, slope or curvature is not finite.
     """
     chosen = chosen_checkpoints(training, checkpoints)
-    shares = [1 / len(chosen)] * len(chosen) if weights is None else weights
+    trains = (train_rows(training, checkpoint) for checkpoint in chosen)
+    fitted, pushes = fit_each(trains, [fit] * len(chosen), progress, weights)
+    return chosen, fitted, pushes
+
+
+def fit_each(
+    trains: Iterable[RowGradients],
+    fits: Sequence[Callable[[RowGradients], FittedCheckpoint]],
+    progress: Progress | None,
+    weights: Sequence[float] | None = None,
+) -> tuple[tuple[FittedCheckpoint, ...], tuple[NDArray[np.float64], ...]]:
+    """Fit each checkpoint by its own function; see `fit_checkpoints`."""
+    shares = [1 / len(fits)] * len(fits) if weights is None else weights
     fitted: list[FittedCheckpoint] = []
     pushes: list[NDArray[np.float64]] = []
-    for done, (checkpoint, share) in enumerate(zip(chosen, shares, strict=True)):
+    for train, fit, share in zip(trains, fits, shares, strict=True):
         if progress is not None:
-            progress(done, len(chosen))
-        train = training.train_gradients(checkpoint)
-        _check_train(f"training {training.name!r} at step {training.steps[checkpoint]}", train)
+            progress(len(fitted), len(fits))
         fitted.append(fit(train))
         pushes.append(-share * np.asarray(train.slopes, dtype=np.float64))
     if progress is not None:
-        progress(len(chosen), len(chosen))
-    return chosen, tuple(fitted), tuple(pushes)
+        progress(len(fits), len(fits))
+    return tuple(fitted), tuple(pushes)
+
+
+def train_rows(training: RecordedTraining, checkpoint: int) -> RowGradients:
+    """Return the gradients of the training rows at a checkpoint once they can be used.
+
+    Raises:
+        RowGradientsError: A gradient, slope or curvature is missing, not finite or negative.
+    """
+    train = training.train_gradients(checkpoint)
+    what = f"training {training.name!r} at step {training.steps[checkpoint]}"
+    if len(train.slopes) != train.n_rows or len(train.curvatures) != train.n_rows:
+        way_out = "give them for every training row"
+        raise RowGradientsError(what, "slopes or curvatures are missing", way_out)
+    _check_finite(what, train)
+    if np.any(train.curvatures < 0):
+        row = int(np.flatnonzero(train.curvatures < 0)[0])
+        raise RowGradientsError(what, f"row {row} has a negative curvature", "use a convex loss")
+    return train
 
 
 def chosen_checkpoints(
@@ -235,17 +267,17 @@ def chosen_checkpoints(
     """Return the positions of the checkpoints to use.
 
     Raises:
-        CheckpointChoiceError: There are none, one does not exist, or one is named twice.
+        CheckpointChoiceError: There are none, one does not exist, or they do not ascend.
     """
     n_kept = len(training.steps)
     chosen = tuple(range(n_kept)) if checkpoints is None else tuple(checkpoints)
-    way_out = f"name different ones from 0 to {n_kept - 1}, or leave them out for all"
+    way_out = f"name some from 0 to {n_kept - 1} in ascending order, or leave them out for all"
     if not chosen:
         way_out = "record the training with checkpoints" if n_kept == 0 else way_out
         raise CheckpointChoiceError(training.name, "there are none", way_out)
     missing = [position for position in chosen if not 0 <= position < n_kept]
-    if missing or len(set(chosen)) < len(chosen):
-        reason = f"there is no {missing[0]}" if missing else f"one is repeated in {list(chosen)}"
+    if missing or any(second <= first for first, second in pairwise(chosen)):
+        reason = f"there is no {missing[0]}" if missing else f"{list(chosen)} does not ascend"
         raise CheckpointChoiceError(training.name, reason, way_out)
     return chosen
 
@@ -305,7 +337,7 @@ def _callable_name(target: Callable) -> str:
     return getattr(target, "__name__", type(target).__name__)
 
 
-def _summed(asked: Sequence[BlockEffects], pushes: Sequence[NDArray[np.float64]]) -> BlockEffects:
+def _summed(asked: Sequence[BlockEffects], pushes: Sequence[NDArray[np.float64]]) -> BlockScores:
     def block(rows: slice) -> NDArray[np.float64]:
         first, *others = zip(asked, pushes, strict=True)
         total = np.asarray(first[0](rows) * first[1][rows], dtype=np.float64)
@@ -314,16 +346,6 @@ def _summed(asked: Sequence[BlockEffects], pushes: Sequence[NDArray[np.float64]]
         return total
 
     return block
-
-
-def _check_train(what: str, train: RowGradients) -> None:
-    if len(train.slopes) != len(train.values) or len(train.curvatures) != len(train.values):
-        way_out = "give them for every training row"
-        raise RowGradientsError(what, "slopes or curvatures are missing", way_out)
-    _check_finite(what, train)
-    if np.any(train.curvatures < 0):
-        row = int(np.flatnonzero(train.curvatures < 0)[0])
-        raise RowGradientsError(what, f"row {row} has a negative curvature", "use a convex loss")
 
 
 def _check_finite(what: str, gradients: RowGradients) -> None:

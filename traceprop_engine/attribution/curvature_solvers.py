@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
-from traceprop_engine.attribution.damping import Damping, resolved_damping
 from traceprop_engine.attribution.leave_one_out import row_blocks
 from traceprop_engine.errors import DampingError
 from traceprop_engine.gradients import RowGradients, kernel
@@ -39,7 +38,7 @@ class DualCurvature:
     damping: float
 
     @classmethod
-    def fit(cls, train: RowGradients, damping: Damping) -> "DualCurvature":
+    def fit(cls, train: RowGradients, damping: float) -> "DualCurvature":
         """Factor the kernel of the training rows.
 
         Raises:
@@ -47,14 +46,13 @@ class DualCurvature:
         """
         gram = kernel(train)
         curvatures = np.maximum(train.curvatures, _NEGLIGIBLE * np.max(train.curvatures))
-        added = resolved_damping(damping, train)
         mean = float(np.mean(curvatures * np.diagonal(gram)))
-        dtype = gram.dtype if added > _SINGLE * mean else np.float64
+        dtype = gram.dtype if damping > _SINGLE * mean else np.float64
         roots = np.sqrt(curvatures, dtype=dtype)
         gram = gram.astype(dtype, copy=False)
         gram *= roots[:, None]
         gram *= roots
-        return cls(train, roots, _cholesky(gram, added), added)
+        return cls(train, roots, damped_factor(gram, damping), damping)
 
     @property
     def floats_per_question(self) -> int:
@@ -86,7 +84,7 @@ class PrimalCurvature:
     damping: float
 
     @classmethod
-    def fit(cls, train: RowGradients, damping: Damping) -> "PrimalCurvature":
+    def fit(cls, train: RowGradients, damping: float) -> "PrimalCurvature":
         """Sum and factor the curvature.
 
         Raises:
@@ -97,8 +95,7 @@ class PrimalCurvature:
             part = train.take(rows)
             weighted = part.dense() * np.sqrt(part.curvatures)[:, None]
             hessian += weighted.T @ weighted
-        added = resolved_damping(damping, train)
-        return cls(train, _cholesky(hessian, added), added)
+        return cls(train, damped_factor(hessian, damping), damping)
 
     @property
     def floats_per_question(self) -> int:
@@ -119,8 +116,16 @@ def question_vectors(
     return queries.dense().T if weights is None else queries.weighted_sum(weights.T)
 
 
-def _cholesky(matrix: NDArray[np.floating], damping: float) -> NDArray[np.floating]:
-    """Return the lower Cholesky factor of ``matrix + damping I``, in the place of the matrix."""
+def damped_factor(matrix: NDArray[np.floating], damping: float) -> NDArray[np.floating]:
+    """Return the lower Cholesky factor of ``matrix + damping I``, in the place of the matrix.
+
+    Args:
+        matrix: Symmetric, positive semi-definite; it is overwritten.
+        damping: From 0.
+
+    Raises:
+        DampingError: The sum is singular to working precision.
+    """
     largest = float(np.max(np.diagonal(matrix), initial=0.0))
     matrix[np.diag_indices(len(matrix))] += damping
     way_out = "leave it at 'auto' or pass a larger number"

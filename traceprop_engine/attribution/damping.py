@@ -1,5 +1,8 @@
 """How much is added to a curvature before it is inverted."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -8,8 +11,11 @@ from numpy.typing import NDArray
 from traceprop_engine.errors import DampingError
 from traceprop_engine.gradients import RowGradients
 
-Damping = float | Literal["auto"]
-"""A number to add to the diagonal of the curvature summed over rows, or a rule of the estimator."""
+Damping = float | Literal["auto", "trace"]
+"""A number to add to the diagonal of the curvature summed over rows, or a rule.
+
+*auto*: the rule of the estimator. *trace*: the mean diagonal of the weighted kernel, ``tr(H) / n``.
+"""
 
 
 def check_damping(damping: Damping) -> None:
@@ -18,11 +24,11 @@ def check_damping(damping: Damping) -> None:
     Raises:
         DampingError: It is negative, not finite or no number.
     """
-    if damping == "auto":
+    if damping in ("auto", "trace"):
         return
     number = isinstance(damping, int | float) and not isinstance(damping, bool)
     if not number or not 0 <= damping < float("inf"):
-        reason = "it is neither 'auto' nor a finite number from 0"
+        reason = "it is neither 'auto', 'trace' nor a finite number from 0"
         raise DampingError(damping, reason, "leave it at 'auto'")
 
 
@@ -32,7 +38,7 @@ def refuse_zero(damping: Damping, reason: str) -> None:
     Raises:
         DampingError: It is 0.
     """
-    if damping != "auto" and damping == 0:
+    if damping == 0:
         raise DampingError(damping, reason, "leave it at 'auto' or pass a number above 0")
 
 
@@ -49,12 +55,65 @@ def mean_diagonal(weights: NDArray[np.floating], squared_norms: NDArray[np.float
     return mean
 
 
-def resolved_damping(damping: Damping, train: RowGradients) -> float:
-    """Return the number to add: by default the mean diagonal of the weighted kernel.
+@dataclass(frozen=True)
+class TrainingTime:
+    """How long a training was, in time of gradient flow, as its rows' own scalars tell.
+
+    Attributes:
+        total: ``τ``, on the scale of learning rate times steps of the mean loss; 0 where unknown.
+        explained: Share of the movement of the scalars between checkpoints that gradient flow
+            along the recorded gradients explains, from 0 to 1.
+    """
+
+    total: float = 0.0
+    explained: float = 0.0
+
+    @classmethod
+    def measure(cls, trains: Sequence[RowGradients], steps: Sequence[int]) -> "TrainingTime":
+        """Compare how the scalars of the training rows moved with how gradient flow moves them.
+
+        Gradient flow on the mean loss moves the scalars at ``v = -G Gᵀ s / n`` per unit of time.
+        Between two checkpoints the movement ``m`` is fitted by ``τ v``, with the mean ``v`` of
+        both: ``τ = m·v / v·v``. The time before the first checkpoint is taken by its steps.
+
+        Args:
+            trains: Gradients of the training rows at each checkpoint.
+            steps: Optimiser steps at each, ascending.
+        """
+        if len(trains) < 2:  # noqa: PLR2004 - movement is between two
+            return cls()
+        speeds = [train.dot(train.weighted_sum(-train.slopes)) / train.n_rows for train in trains]
+        total = moved = explained = 0.0
+        for first, second in pairwise(range(len(trains))):
+            movement = np.subtract(trains[second].values, trains[first].values, dtype=np.float64)
+            speed = (speeds[first] + speeds[second]) / 2
+            along, square = float(movement @ speed), float(speed @ speed)
+            moved += float(movement @ movement)
+            if along > 0:
+                total += along / square
+                explained += along**2 / square
+        whole = steps[-1] / (steps[-1] - steps[0])
+        return cls(total * whole, explained / moved if moved else 0.0)
+
+
+def training_dampings(
+    trains: Sequence[RowGradients], time: TrainingTime, damping: Damping
+) -> tuple[float, ...]:
+    """Return what is added to the curvature at each checkpoint.
+
+    A linear model that gradient flow trains for a time ``τ`` follows its loss as far as a damping
+    of ``n / τ`` on losses summed over rows lets it. That is the automatic damping where gradient
+    flow explains the training. Where it explains nothing, because steps were too large or the
+    gradients turned, it is the mean diagonal ``d`` of the weighted kernel; between them it is the
+    geometric mean ``d^(1-w) max(d, n / τ)^w`` with ``w`` the share explained.
 
     Raises:
-        DampingError: The default would be 0.
+        DampingError: A rule would give 0.
     """
-    if damping == "auto":
-        return mean_diagonal(train.curvatures, train.squared_norms())
-    return float(damping)
+    if damping not in ("auto", "trace"):
+        return (float(damping),) * len(trains)
+    diagonals = [mean_diagonal(train.curvatures, train.squared_norms()) for train in trains]
+    if damping == "trace" or time.total <= 0:
+        return tuple(diagonals)
+    slow, share = trains[0].n_rows / time.total, time.explained
+    return tuple(mean ** (1 - share) * max(mean, slow) ** share for mean in diagonals)

@@ -1,8 +1,9 @@
 """The default for nets: influence by the Gauss-Newton matrix of the margin, over checkpoints."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, Self, get_args
 
 from traceprop_engine.attribution.checkpoints import (
     MEMORY_BYTES,
@@ -11,10 +12,17 @@ from traceprop_engine.attribution.checkpoints import (
     Progress,
     checked_memory,
     chosen_checkpoints,
-    fit_checkpoints,
+    fit_each,
+    train_rows,
 )
 from traceprop_engine.attribution.curvature_solvers import DualCurvature, PrimalCurvature
-from traceprop_engine.attribution.damping import Damping, check_damping, refuse_zero
+from traceprop_engine.attribution.damping import (
+    Damping,
+    TrainingTime,
+    check_damping,
+    refuse_zero,
+    training_dampings,
+)
 from traceprop_engine.attribution.kronecker_pca import KroneckerPCA, default_features
 from traceprop_engine.attribution.kronecker_refinement import RefinedCurvature
 from traceprop_engine.errors import EstimatorSettingError
@@ -51,8 +59,9 @@ class GGN(CheckpointEstimator):
     Gauss-Newton matrix; for more classes it is that of the margin, one gradient a row instead of
     one for each class. For a convex model with its l2 penalty as damping, at its minimum, this is
     the influence function. For a net it is an estimate: weights near the start of a training say
-    what the row would have changed early on, and the damping, λ = Σ c_i |g_i|² / n by default,
-    stands for what a training of finite length does not follow. Ranks are trusted more than sizes.
+    what the row would have changed early on, and the damping stands for what a training of finite
+    length does not follow. By default it is read off the training itself, see
+    `attribution.damping.training_dampings`. Ranks are trusted more than sizes.
 
     The inverse is taken by one of four solvers, chosen by size: *primal*, exact, where there are
     no more parameters than rows; *dual*, exact, for up to 8192 rows; above that *kronecker_pca*,
@@ -61,6 +70,9 @@ class GGN(CheckpointEstimator):
 
     Attributes:
         solver: How the curvature is inverted.
+        dampings: ``λ`` at each checkpoint.
+        time: How long the training was as gradient flow, and how much of it that explains: where
+            it is little, expect less of the scores of any method that is linear in gradients.
 
     References:
         Martens, 2020. New insights and perspectives on the natural gradient method. Section 8.
@@ -71,6 +83,8 @@ class GGN(CheckpointEstimator):
     """
 
     solver: Solver = "auto"
+    dampings: tuple[float, ...] = ()
+    time: TrainingTime = field(default_factory=TrainingTime)
 
     @classmethod
     def fit(
@@ -82,14 +96,14 @@ class GGN(CheckpointEstimator):
         solver: Solver = "auto",
         progress: Progress | None = None,
         memory_bytes: int = MEMORY_BYTES,
-    ) -> "GGN":
+    ) -> Self:
         """Factor the curvature at each checkpoint.
 
         Args:
             training: A recorded training.
             checkpoints: Which of its checkpoints, by position; all by default.
-            damping: ``λ``, on the scale of losses summed over rows; ``"auto"`` is the mean diagonal
-                of the weighted kernel, at each checkpoint its own.
+            damping: ``λ``, on the scale of losses summed over rows; ``"auto"`` reads it off the
+                training, ``"trace"`` is ``Σ c_i |g_i|² / n`` at each checkpoint.
             solver: How the curvature is inverted; ``"auto"`` chooses by size and memory.
             progress: Told the number of checkpoints fitted so far, and of all.
             memory_bytes: Bytes that the fitted curvatures may take, and again the answer to one
@@ -107,13 +121,13 @@ class GGN(CheckpointEstimator):
         if solver != "primal":
             refuse_zero(damping, "only solver='primal' can do without one")
         n_features = default_features(training, len(chosen), memory_bytes)
-
-        def fit(train: RowGradients) -> FittedCheckpoint:
-            return _fitted(train, damping, solver, n_features)
-
-        _, fitted, pushes = fit_checkpoints(training, chosen, fit, progress)
+        trains = [train_rows(training, checkpoint) for checkpoint in chosen]
+        time = TrainingTime.measure(trains, [training.steps[checkpoint] for checkpoint in chosen])
+        dampings = training_dampings(trains, time, damping)
+        fits = [_solver(solver, added, n_features) for added in dampings]
+        fitted, pushes = fit_each(trains, fits, progress)
         words = _WORDS[solver].format(n_features if solver == "kronecker_pca" else _TOLERANCE)
-        told = f"{_rule(damping)}; {words}; mean over {len(chosen)} checkpoints"
+        told = f"{_rule(damping, time)}; {words}; mean over {len(chosen)} checkpoints"
         return cls(
             training=training,
             checkpoints=chosen,
@@ -122,6 +136,8 @@ class GGN(CheckpointEstimator):
             method=f"Gauss-Newton influence, {told}",
             memory_bytes=memory_bytes,
             solver=solver,
+            dampings=dampings,
+            time=time,
         )
 
 
@@ -140,17 +156,23 @@ def _chosen_solver(
     return "dual" if n_rows <= DUAL_ROWS and fits else "kronecker_pca"
 
 
-def _fitted(
-    train: RowGradients, damping: Damping, solver: Solver, n_features: int
-) -> FittedCheckpoint:
+def _solver(
+    solver: Solver, damping: float, n_features: int
+) -> Callable[[RowGradients], FittedCheckpoint]:
     if solver == "primal":
-        return PrimalCurvature.fit(train, damping)
+        return partial(PrimalCurvature.fit, damping=damping)
     if solver == "dual":
-        return DualCurvature.fit(train, damping)
+        return partial(DualCurvature.fit, damping=damping)
     if solver == "kronecker_pca":
-        return KroneckerPCA.fit(train, damping, n_features)
-    return RefinedCurvature.fit(train, damping, tolerance=_TOLERANCE, max_steps=_MAX_STEPS)
+        return partial(KroneckerPCA.fit, damping=damping, n_features=n_features)
+    return partial(
+        RefinedCurvature.fit, damping=damping, tolerance=_TOLERANCE, max_steps=_MAX_STEPS
+    )
 
 
-def _rule(damping: Damping) -> str:
-    return "damping tr(H)/n" if damping == "auto" else f"damping {damping:g}"
+def _rule(damping: Damping, time: TrainingTime) -> str:
+    if isinstance(damping, int | float):
+        return f"damping {damping:g}"
+    if damping == "trace" or time.total <= 0:
+        return "damping tr(H)/n"
+    return f"damping by a training time that explains {time.explained:.0%} of the training"

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
-from traceprop_engine.attribution.damping import Damping, resolved_damping
+from traceprop_engine.attribution.curvature_solvers import damped_factor
 from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
 from traceprop_engine.gradients import LayerGradients, RecordedTraining, RowGradients, kernel
 
@@ -45,22 +45,18 @@ class KroneckerPCA:
     chosen: NDArray[np.int64]
     train: RowGradients
     features: NDArray[np.floating]
-    factor: NDArray[np.float64]
+    factor: NDArray[np.floating]
     damping: float
 
     @classmethod
-    def fit(cls, train: RowGradients, damping: Damping, n_features: int) -> "KroneckerPCA":
+    def fit(cls, train: RowGradients, damping: float, n_features: int) -> "KroneckerPCA":
         """Find the strongest directions and factor the curvature on them.
 
         Args:
             train: Gradients of the training rows.
             damping: ``λ``.
             n_features: ``k``; all parameters if there are fewer.
-
-        Raises:
-            DampingError: The automatic damping would be 0.
         """
-        added = resolved_damping(damping, train)
         basis = KroneckerBasis.of(train)
         rotated = basis.rotated(train)
         strengths = [exact_diagonal(layer, train.curvatures) for layer in rotated.layers]
@@ -68,9 +64,7 @@ class KroneckerPCA:
         features = chosen_gradients(rotated, chosen)
         weighted = features * np.sqrt(train.curvatures, dtype=features.dtype)[:, None]
         hessian = np.asarray(weighted.T @ weighted, dtype=np.float64)
-        hessian[np.diag_indices(len(hessian))] += added
-        factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)[0]
-        return cls(basis, chosen, rotated, features, factor, added)
+        return cls(basis, chosen, rotated, features, damped_factor(hessian, damping), damping)
 
     @property
     def floats_per_question(self) -> int:

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
 from traceprop_engine.attribution.curvature_solvers import question_vectors
-from traceprop_engine.attribution.damping import Damping, resolved_damping
 from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
 from traceprop_engine.errors import EstimatorSettingError
 from traceprop_engine.gradients import RowGradients
@@ -41,18 +40,13 @@ class RefinedCurvature:
 
     @classmethod
     def fit(
-        cls, train: RowGradients, damping: Damping, *, tolerance: float, max_steps: int
+        cls, train: RowGradients, damping: float, *, tolerance: float, max_steps: int
     ) -> "RefinedCurvature":
-        """Find the basis and the curvature along it.
-
-        Raises:
-            DampingError: The automatic damping would be 0.
-        """
-        added = resolved_damping(damping, train)
+        """Find the basis and the curvature along it."""
         basis = KroneckerBasis.of(train)
         rotated = basis.rotated(train)
         layers = [exact_diagonal(layer, train.curvatures) for layer in rotated.layers]
-        return cls(basis, rotated, np.concatenate(layers), added, tolerance, max_steps)
+        return cls(basis, rotated, np.concatenate(layers), damping, tolerance, max_steps)
 
     @property
     def floats_per_question(self) -> int:
