@@ -27,7 +27,7 @@ from traceprop_engine.store import Store
 _REFUTED, _UNCHECKED = 1, 2
 
 
-@click.command("check-lineage")
+@click.command("check-lineage", short_help="Run an asset on changed inputs and check its row maps.")
 @click.argument("asset")
 @click.option(
     "-f",

@@ -261,3 +261,23 @@ def test_an_interrupted_command_ends_quietly(other_package):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_the_help_loads_no_command_and_no_library_of_numbers():
+    code = (
+        "import sys\nfrom traceprop_engine.cli import main\nmain(['--help'], prog_name='traceprop')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "click" in loaded
+    assert "check-lineage" in done.stdout
+    heavy = {"dagster", "duckdb", "numpy", "pandas", "pyarrow", "scipy"}
+    assert not heavy & loaded
+    assert not [name for name in loaded if name.endswith(("_command", "_commands"))]

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -450,6 +451,17 @@ def test_each_command_has_help(name):
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
+
+
+def test_the_help_lists_each_command_as_that_command_describes_itself():
+    listed = CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:\n")[2].splitlines()
+    said = dict(line.strip().split("  ", 1) for line in listed)
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    assert {"explain", "diff", "demo", "check-lineage"} <= set(commands)
+    assert {name: text.strip() for name, text in said.items()} == {
+        name: command.get_short_help_str(100) for name, command in commands.items()
+    }
 
 
 def test_json_is_json_for_any_terminal(recorded):

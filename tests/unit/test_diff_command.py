@@ -184,7 +184,10 @@ def test_diff_refuses_in_one_line(record, run, args, words):
 
 def test_a_single_version_has_no_previous_one(record, run):
     record(OLD)
-    assert "no version 'previous' of source 'people'" in refused(run("people"))
+    line = refused(run("people"))
+    assert "'people' has one recorded version, " in line
+    assert "record it again when the file has changed" in line
+    assert "no version 'ffff' of source 'people'; it has" in refused(run("people", "ffff"))
 
 
 def test_a_key_that_does_not_tell_rows_apart_is_refused(record, run):

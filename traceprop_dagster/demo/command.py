@@ -27,7 +27,7 @@ _INSTANCE_CONFIG = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 _OUR_PACKAGES = ("traceprop_engine.", "traceprop_dagster.")
 
 
-@click.command()
+@click.command(short_help="Run the demo pipeline and explain a prediction.")
 @click.option(
     "--dir",
     "folder",

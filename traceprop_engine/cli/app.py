@@ -3,8 +3,9 @@
 Exit codes: 0, all is well; 1, the answer is bad news, such as a damaged store; 2, the question
 could not be answered, and standard error says why in one line.
 
-A subcommand is imported when it is called, or listed in the help, and not before. Those of other
-packages come from the entry points of the group ``traceprop.commands``.
+A subcommand is imported when it is called, and not before: the help lists ours from a table. Those
+of other packages come from the entry points of the group ``traceprop.commands``; what they do
+stands in their modules alone, which the help loads.
 """
 
 import sys
@@ -30,6 +31,22 @@ _OWN = {
     "store": "traceprop_engine.cli.store_commands:store",
     "doctor": "traceprop_engine.cli.doctor_command:doctor",
 }
+_SUMMARIES = {
+    _OWN["explain"]: "Which training rows moved a prediction.",
+    _OWN["trace"]: "Which source lines a row was made from.",
+    _OWN["affected"]: "What a source row reached.",
+    _OWN["diff"]: "Which rows differ between two versions of a source.",
+    _OWN["export"]: "Lineage as Parquet, OpenTelemetry, OpenLineage or PROV.",
+    _OWN["serve"]: "Pages of a store, for this machine only.",
+    _OWN["store"]: "Count, check, mend and tidy what is recorded.",
+    _OWN["doctor"]: "What is known to break, looked for here.",
+    "traceprop_dagster.check_lineage_command:check_lineage": (
+        "Run an asset on changed inputs and check its row maps."
+    ),
+    "traceprop_dagster.demo.command:demo": "Run the demo pipeline and explain a prediction.",
+}
+"""What the commands of this distribution do, by entry point, so that the help loads none."""
+
 _UNANSWERED = 2
 _INTERRUPTED = 130
 
@@ -45,6 +62,14 @@ class Commands(click.Group):
         """Return a subcommand, loaded; one that cannot be loaded says so when it is called."""
         declared = _declared().get(cmd_name)
         return None if declared is None else _load(declared)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of subcommands, without loading those of this distribution."""
+        declared = _declared()
+        limit = formatter.width - 6 - max(map(len, declared))
+        with formatter.section("Commands"):
+            told = [(name, _summary(each, limit)) for name, each in declared.items()]
+            formatter.write_dl([(name, text) for name, text in told if text is not None])
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line; in standalone mode leave the process with its exit code."""
@@ -72,6 +97,14 @@ def _declared() -> dict[str, EntryPoint]:
     own = {name: EntryPoint(name, value, GROUP) for name, value in _OWN.items()}
     found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
     return own | {entry.name: entry for entry in found if entry.name not in own}
+
+
+def _summary(declared: EntryPoint, limit: int) -> str | None:
+    """Return what a subcommand does in a line; ``None`` for one that wants to be hidden."""
+    if declared.value in _SUMMARIES:
+        return _SUMMARIES[declared.value]
+    command = _load(declared)
+    return None if command.hidden else command.get_short_help_str(limit)
 
 
 def _load(declared: EntryPoint) -> click.Command:

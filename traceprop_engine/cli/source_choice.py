@@ -9,6 +9,7 @@ import numpy as np
 from traceprop_engine.digests import sha256_file
 from traceprop_engine.errors import (
     NoMatchingRowError,
+    OnlySourceVersionError,
     SourceChangedError,
     SourceLineError,
     SourceVersionAmbiguousError,
@@ -70,6 +71,7 @@ def find_version(store: Store, source: str, asked: str) -> SourceVersion:
 
     Raises:
         SourceVersionNotFoundError: There is none.
+        OnlySourceVersionError: The previous one is asked for, and there is one version.
         SourceVersionAmbiguousError: The name stands for several sources, or ``asked`` for several
             versions.
     """
@@ -77,6 +79,8 @@ def find_version(store: Store, source: str, asked: str) -> SourceVersion:
     names = sorted({facts["name"] for facts in found})
     if len(names) > 1:
         raise SourceVersionAmbiguousError(source, names, "give the name of the source")
+    if asked == "previous" and len(found) == 1:
+        raise OnlySourceVersionError(found[0]["name"], found[0]["sha256"][:12])
     if asked in _BY_USE:
         chosen = found[_BY_USE[asked] :][:1]
     else:

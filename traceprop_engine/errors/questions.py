@@ -140,3 +140,14 @@ class NumberSizeError(TracepropError):
             f"Column {column!r} holds numbers as {'large' if size > 1 else 'small'} as {size:.3g}, "
             "whose squares a float cannot hold; give it in another unit."
         )
+
+
+class OnlySourceVersionError(TracepropError):
+    """The previous version of a source that has been recorded once."""
+
+    def __init__(self, source: str, version: str) -> None:
+        super().__init__(
+            f"Source {source!r} has one recorded version, {version}, so there is no previous one; "
+            "record it again when the file has changed, in Dagster by materializing an asset that "
+            "reads it."
+        )
