@@ -11,8 +11,16 @@ from traceprop_engine.gradients.projection import (
 )
 from traceprop_engine.gradients.recorded import Loss, NamedTarget, OutputTarget, RecordedTraining
 from traceprop_engine.gradients.rows import RowGradients
+from traceprop_engine.gradients.shards import GradientShards, ShardSettings, write_shards
+from traceprop_engine.gradients.streaming import (
+    ScoredShards,
+    StrongestRows,
+    score_blocks,
+    strongest_rows,
+)
 
 __all__ = [
+    "GradientShards",
     "KroneckerPca",
     "LayerGradients",
     "LayerShape",
@@ -23,8 +31,14 @@ __all__ = [
     "ProjectionKind",
     "RecordedTraining",
     "RowGradients",
+    "ScoredShards",
+    "ShardSettings",
+    "StrongestRows",
     "kernel",
     "kernel_blocks",
     "projection_from",
     "random_projection",
+    "score_blocks",
+    "strongest_rows",
+    "write_shards",
 ]
