@@ -1,14 +1,16 @@
 """What it costs to follow every row through a DuckDB query.
 
-`python -m benchmarks.sql --rows 2000000` prints one JSON line for each query. Plain and traced runs
-alternate; the figure is process CPU time, as ratios of the minima and of the medians. Both read the
-same pandas frames, register them, and return an Arrow table; the traced one also makes its row
-maps. Before anything is timed, the two results are compared, and the maps with a key column.
+`python -m benchmarks.sql --rows 2000000` prints two JSON lines for each query, and two for all of
+them together. Plain and traced runs alternate; the figure is process CPU time, as ratios of the
+minima and of the medians. Both read the same pandas frames, register them, and return an Arrow
+table. *follow* is running the query so that the lineage of its result can be told at any later
+time; *maps* is that and telling it, as a result does when it is first asked. Before anything is
+timed, the two results are compared, and the maps with a key column.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -16,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.capture import compare
+from traceprop_engine.lineage import CapturedLineage
 from traceprop_engine.sql_queries import THREADS, SqlResult, trace_query
 
 Frames = dict[str, pd.DataFrame]
@@ -80,6 +83,11 @@ def plain_run(query: str, frames: Frames) -> pa.Table:
         return connection.sql(query).to_arrow_table()
 
 
+def maps_run(query: str, frames: Frames) -> CapturedLineage:
+    """Run a query and tell the lineage of its result."""
+    return trace_query(query, frames).lineage
+
+
 def assert_exact(query: str, frames: Frames) -> None:
     """Fail unless the result is the plain one and the maps are those of the key column."""
     plain, traced = plain_run(query, frames), trace_query(query, frames)
@@ -102,21 +110,43 @@ def ids_of(table: pa.Table) -> np.ndarray:
     return table.column("id").to_numpy()
 
 
+def report(case: str, n_rows: int, figures: dict[str, float]) -> None:
+    """Print one case."""
+    print(json.dumps({"case": case, "rows": n_rows, **figures}), flush=True)
+
+
+def total(figures: list[dict[str, float]]) -> dict[str, float]:
+    """Return the sum of the minima of all queries, and its ratio."""
+    plain, tracked = (sum(each[key] for each in figures) for key in ("plain_s", "tracked_s"))
+    return {
+        "plain_s": round(plain, 4),
+        "tracked_s": round(tracked, 4),
+        "ratio_min": round(tracked / plain, 3),
+    }
+
+
 def main() -> None:
-    """Print one JSON line for each query."""
+    """Print two JSON lines for each query, and two for all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     frames = make_frames(options.rows)
+    found: dict[str, list[dict[str, float]]] = {"follow": [], "maps": []}
     for case, query in QUERIES.items():
         if options.only in case:
             assert_exact(query, frames)
-            plain: Callable[[], object] = lambda q=query: plain_run(q, frames)  # noqa: E731
-            traced: Callable[[], object] = lambda q=query: trace_query(q, frames)  # noqa: E731
-            figures = compare(plain, traced, options.repeats)
-            print(json.dumps({"case": case, "rows": options.rows, **figures}), flush=True)
+            plain = partial(plain_run, query, frames)
+            runs = {
+                "follow": partial(trace_query, query, frames),
+                "maps": partial(maps_run, query, frames),
+            }
+            for name, run in runs.items():
+                found[name].append(compare(plain, run, options.repeats))
+                report(f"{case}, {name}", options.rows, found[name][-1])
+    for name, figures in found.items():
+        report(f"all queries, {name}", options.rows, total(figures))
 
 
 if __name__ == "__main__":

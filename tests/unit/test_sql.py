@@ -439,6 +439,51 @@ def test_groups_by_text_and_by_wide_numbers_are_found_by_their_hash():
             assert row_map.backward([at]).tolist() == members, keys
 
 
+_CHANGED_LATER = {
+    "SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY k": [[0, 1], [2, 4], [3]],
+    "SELECT s, count(*) AS n FROM t WHERE x >= 5 GROUP BY s ORDER BY s": [[0, 1], [2, 3]],
+    "SELECT DISTINCT k, lower(s) AS s FROM t ORDER BY ALL": [[0, 1], [2], [4], [3]],
+    "SELECT b FROM t q(a, b) WHERE q.a <> 1 GROUP BY q.b ORDER BY 1": [[0], [2, 4], [3]],
+    "SELECT sum(x) FROM t WHERE k BETWEEN 2 AND 3": [[2, 3, 4]],
+    "SELECT k + 1, sum(x) FROM t GROUP BY ALL ORDER BY 1": [[0, 1], [2, 4], [3]],
+    "SELECT o, count(*) FROM t GROUP BY o ORDER BY o": [[0, 3], [1, 2, 4]],
+    "SELECT day, count(*) FROM t GROUP BY day ORDER BY day": [[0, 1, 3], [2, 4]],
+    "SELECT x > 6 FROM t WHERE x < year(now()) GROUP BY ALL ORDER BY 1": [[0, 1, 4], [2, 3]],
+    "SELECT 1 FROM t JOIN t z USING (id) GROUP BY t.k ORDER BY t.k": [[0, 1], [2, 4], [3]],
+    "SELECT n FROM (SELECT k, max(id) n FROM t GROUP BY k) ORDER BY n": [[0, 1], [3], [2, 4]],
+}
+
+
+@pytest.mark.parametrize("query", _CHANGED_LATER)
+@pytest.mark.parametrize("kind", ["copied", "shared", "arrow"])
+def test_the_lineage_is_that_of_the_rows_as_they_were_when_the_query_ran(query, kind):
+    ids, keys, values = np.arange(5), np.array([1, 1, 2, 3, 2]), np.array([5.0, 6, 7, 8, 0])
+    columns = {"id": ids, "k": keys, "x": values}
+    frame = pd.DataFrame(columns, copy=kind == "copied")
+    frame["s"] = list("aabbc")
+    frame["o"] = pd.Series(list("xyyxy"), dtype=object)
+    frame["day"] = pd.to_datetime(["2020-01-01", "2020-01-01", "2020-02-01"] * 2)[[0, 1, 2, 3, 5]]
+    table = pa.Table.from_pandas(frame) if kind == "arrow" else frame
+    traced = trace_query(query, {"t": table})
+    for each in columns.values():
+        each[:] = 1
+    frame.loc[:, "s"] = "z"
+    frame.loc[:, "k"] = 9
+    frame.loc[:, "o"] = "z"
+    frame.loc[:, "day"] = pd.Timestamp("2021-01-01")
+    row_map = traced.lineage.maps["t"]
+    assert [row_map.backward([at]).tolist() for at in range(row_map.n_out)] == _CHANGED_LATER[query]
+    assert traced.lineage is traced.lineage
+
+
+def test_rows_that_cannot_be_found_again_are_no_silent_lineage(monkeypatch):
+    traced = trace_query("SELECT s, count(*) FROM t GROUP BY s", frames())
+    monkeypatch.setattr("traceprop_engine.sql_queries.deferred.group_codes", lambda *_: None)
+    for _ in range(2):
+        with pytest.raises(SqlTraceError, match="other rows"):
+            traced.lineage  # noqa: B018 (asking for it is what fails)
+
+
 def test_keys_that_do_not_tell_groups_apart_are_noticed():
     rows, groups = pa.chunked_array([[7, 7, 7, 9]]), pa.chunked_array([[7, 9]])
     assert group_codes(rows, groups, np.array([3, 1])).tolist() == [0, 0, 0, 1]

@@ -24,6 +24,7 @@ _REFUSED = {
     "setval": "a sequence, which it changes",
     "currval": "a sequence, which others change",
 }
+_TIMELESS = ("scalar", "CONSISTENT")
 _CALLS = re.compile(r"(\w+)\s*\(")
 
 
@@ -36,17 +37,23 @@ class Functions:
         aggregates: Those that make one value of many rows, macros that call one among them.
         volatile: Those whose value may differ at each call.
         foreign: Those that were added to the connection.
+        timeless: Those whose value depends on nothing but their arguments.
     """
 
     known: frozenset[str]
     aggregates: frozenset[str]
     volatile: frozenset[str]
     foreign: frozenset[str]
+    timeless: frozenset[str]
 
     def is_unstable(self, name: str) -> bool:
         """Say whether calling a function twice on the same rows may give two results."""
         name = name.lower()
         return name in self.volatile or name in self.aggregates or name not in self.known
+
+    def is_timeless(self, name: str) -> bool:
+        """Say whether a function gives the same at any time and on any connection."""
+        return name.lower() in self.timeless
 
 
 def functions_of(connection: duckdb.DuckDBPyConnection, *, is_ours: bool) -> Functions:
@@ -67,6 +74,7 @@ def functions_of(connection: duckdb.DuckDBPyConnection, *, is_ours: bool) -> Fun
         built_in.aggregates | {row[0].lower() for row in added if row[1] == "aggregate"},
         built_in.volatile,
         macros,
+        frozenset(),
     )
 
 
@@ -100,6 +108,8 @@ def _built_in() -> Functions:
         frozenset(aggregates | _macros_that_call(aggregates, rows)),
         frozenset(row[0].lower() for row in rows if row[2] == "VOLATILE"),
         frozenset(),
+        frozenset(row[0].lower() for row in rows if row[1:3] == _TIMELESS)
+        - {row[0].lower() for row in rows if row[1:3] != _TIMELESS},
     )
 
 

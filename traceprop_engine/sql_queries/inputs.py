@@ -42,28 +42,29 @@ def registered(
 def _registered(
     connection: duckdb.DuckDBPyConnection, at: int, name: str, table: SqlTable
 ) -> Input:
-    numbered = f"{PREFIX}input_{at}"
+    name_with_rows = f"{PREFIX}input_{at}"
     quoted_name = name.replace('"', '""')
-    plain = f"SELECT * EXCLUDE ({PREFIX}row) FROM {numbered}"
+    plain = f"SELECT * EXCLUDE ({PREFIX}row) FROM {name_with_rows}"
     try:
-        connection.register(numbered, _numbered(table))
+        connection.register(name_with_rows, numbered(table))
         connection.execute(f'CREATE TEMP VIEW "{quoted_name}" AS {plain}')
-        columns = tuple(connection.table(numbered).columns[:-1])
+        columns = tuple(connection.table(name_with_rows).columns[:-1])
     except duckdb.Error as error:
         raise SqlTableError(
             f"DuckDB cannot read the table {name!r} ({str(error).splitlines()[0]})",
             "change the columns that it names",
         ) from error
-    return Input(name, numbered, columns, len(table))
+    return Input(name, name_with_rows, columns, len(table))
 
 
-def _numbered(table: SqlTable) -> Any:
+def numbered(table: SqlTable) -> SqlTable:
+    """Return a table with the number of each row as its last column."""
     rows = np.arange(len(table), dtype=np.int32)
     if isinstance(table, pa.Table):
         return table.append_column(f"{PREFIX}row", pa.array(rows))
-    numbered = table.copy(deep=False)
-    numbered[f"{PREFIX}row"] = rows
-    return numbered
+    copy = table.copy(deep=False)
+    copy[f"{PREFIX}row"] = rows
+    return copy
 
 
 def _require_table(name: str, table: Any) -> None:

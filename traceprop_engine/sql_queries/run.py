@@ -1,7 +1,8 @@
 """Runs the statements of a traced query and keeps what they say about rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import duckdb
@@ -10,7 +11,9 @@ import pyarrow as pa
 from traceprop_engine.errors import SqlQueryError, SqlTraceError, UnsupportedSqlError
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.row_map import RowMap
+from traceprop_engine.sql_queries.deferred import Deferred, deferred
 from traceprop_engine.sql_queries.functions import Functions
+from traceprop_engine.sql_queries.inputs import SqlTable
 from traceprop_engine.sql_queries.lookup import group_codes, group_map, one_group
 from traceprop_engine.sql_queries.maps import list_map, row_maps
 from traceprop_engine.sql_queries.movable import ANY, Movable, all_inputs, renamed
@@ -34,6 +37,7 @@ class Run:
         syntax: Parses and prints on it.
         functions: What is known of its functions.
         inputs: The tables that were passed.
+        values: What is in them, where a second look may wait: nothing else decides what it gives.
         ctes: The common table expressions that were traced, by name.
         groups: The stored groupings.
         contexts: Inputs that the whole result depends on, and through what.
@@ -44,6 +48,7 @@ class Run:
     syntax: Syntax
     functions: Functions
     inputs: tuple[Input, ...]
+    values: Mapping[str, SqlTable]
     ctes: dict[str, Traced] = field(default_factory=dict)
     cte_values: dict[str, Cte] = field(default_factory=dict)
     groups: list[Grouped] = field(default_factory=list)
@@ -92,8 +97,11 @@ class Run:
         """
         return list(self._relation(node).columns)
 
-    def result(self, traced: Traced, types: list[str]) -> tuple[pa.Table, Parents]:
-        """Run a query whose columns of the user have these types; return its rows' parents too.
+    def result(self, traced: Traced, types: list[str]) -> tuple[pa.Table, Callable[[], Parents]]:
+        """Run a query whose columns of the user have these types.
+
+        Returns:
+            Its result, and what gives the parents of its rows at any later time.
 
         Raises:
             SqlQueryError: It fails while it runs.
@@ -107,11 +115,39 @@ class Run:
             raise SqlTraceError(f"its columns are {found}, not {types}")
         table = self._run(relation.to_arrow_table)
         n_user = len(types)
-        parents = self._parents(traced, table.select(range(n_user, table.num_columns)))
+        parents = self._later(traced, table.select(range(n_user, table.num_columns)))
         if parents is None and traced.keyed is not None:
             return self.result(traced.keyed.with_lists, types)
         self._note_statement(traced.reads, table.num_rows)
-        return table.select(range(n_user)), parents or ()
+        return table.select(range(n_user)), parents or tuple
+
+    def _later(self, traced: Traced, hidden: pa.Table) -> Callable[[], Parents] | None:
+        """Return what gives the parents of rows; what needs the connection is done now.
+
+        Returns:
+            ``None`` if the key of groups does not tell them apart.
+        """
+        if traced.keyed is None:
+            sources = {each.source: self.n_rows_of(each.source) for each in traced.hidden}
+            return partial(_parents_of, traced.hidden, hidden, sources)
+        waiting = self._deferred(traced.keyed)
+        if waiting is not None:
+            return partial(waiting.parents, hidden)
+        parents = self._parents_by_key(traced.keyed, hidden)
+        return None if parents is None else partial(tuple[tuple[int, RowMap], ...], parents)
+
+    def _deferred(self, keyed: Keyed) -> Deferred | None:
+        """Return a second look that may wait, if it is one at a single input."""
+        source, table = keyed.sources[0], keyed.rows["from_table"]
+        if keyed.is_every_row or source >= len(self.inputs):
+            return None
+        found = self.inputs[source]
+        if table.get("table_name") != found.table or table["sample"]:
+            return None
+        if found.name not in self.values:
+            return None
+        values = self.values[found.name]
+        return deferred(keyed.rows, source, found, values, self.functions)
 
     def user_columns(self, traced: Traced) -> list[str]:
         """Return the columns of a traced query without the hidden ones.
@@ -187,11 +223,8 @@ class Run:
         """
         if traced.keyed is not None:
             return self._parents_by_key(traced.keyed, hidden)
-        columns = [(each.source, hidden.column(at)) for at, each in enumerate(traced.hidden)]
-        n_ins = {source: self.n_rows_of(source) for source, _ in columns}
-        if traced.is_grouped:
-            return tuple((source, list_map(each, n_ins[source])) for source, each in columns)
-        return row_maps(columns, n_ins)
+        n_ins = {each.source: self.n_rows_of(each.source) for each in traced.hidden}
+        return _parents_of(traced.hidden, hidden, n_ins)
 
     def _parents_by_key(self, keyed: Keyed, hidden: pa.Table) -> Parents | None:
         counts = hidden.column(1).to_numpy()
@@ -255,6 +288,14 @@ class Run:
             )
         )
         self._clauses.clear()
+
+
+def _parents_of(hidden: tuple[Hidden, ...], found: pa.Table, n_ins: Mapping[int, int]) -> Parents:
+    """Return how rows follow from others, from the values of their hidden columns."""
+    columns = [(each.source, found.column(at)) for at, each in enumerate(hidden)]
+    if any(each.kind != "row" for each in hidden):
+        return tuple((source, list_map(each, n_ins[source])) for source, each in columns)
+    return row_maps(columns, n_ins)
 
 
 def _unsupported(error: duckdb.Error) -> UnsupportedSqlError:

@@ -1,14 +1,16 @@
 """A query run once, with its result and the lineage of every row of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import duckdb
 import pyarrow as pa
 
 from traceprop_engine.errors import SqlQueryError, UnsupportedSqlError
-from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
+from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency, Op
 from traceprop_engine.lineage.row_map import RowMap
 from traceprop_engine.sql_queries.functions import Functions, functions_of, require_followed
 from traceprop_engine.sql_queries.inputs import SqlTable, registered
@@ -17,23 +19,38 @@ from traceprop_engine.sql_queries.resolve import resolved
 from traceprop_engine.sql_queries.rewrite import Rewriter
 from traceprop_engine.sql_queries.run import Run
 from traceprop_engine.sql_queries.syntax import PREFIX, Syntax, Tree, walk
-from traceprop_engine.sql_queries.traced import Parents
+from traceprop_engine.sql_queries.traced import Grouped, Input, Parents
 
 THREADS = 1
 """Threads of a connection that `trace_query` opens: with one, equal queries give equal results."""
 
 
-@dataclass(frozen=True)
 class SqlResult:
     """The result of a query, and where its rows come from.
 
     Attributes:
         table: What DuckDB returns for the query.
-        lineage: One map for each table that was passed.
     """
 
-    table: pa.Table
-    lineage: CapturedLineage
+    def __init__(self, table: pa.Table, decode: Callable[[], CapturedLineage]) -> None:
+        """Keep a result with what says its lineage when it is first asked for."""
+        self.table = table
+        self._decode: Callable[[], CapturedLineage] | None = decode
+        self._lineage: CapturedLineage | None = None
+
+    @property
+    def lineage(self) -> CapturedLineage:
+        """One map for each table that was passed, as it was when the query ran.
+
+        Raises:
+            SqlTraceError: Rows that were grouped cannot be found again.
+        """
+        # The order matters to other threads: what says the lineage is let go once it is said.
+        decode = self._decode
+        if decode is not None:
+            self._lineage = decode()
+            self._decode = None
+        return cast("CapturedLineage", self._lineage)
 
 
 def trace_query(
@@ -90,10 +107,11 @@ def trace_query(
         _require_traceable(query, node, functions)
         tree = resolved(node, {each.name.lower(): each.name for each in inputs})
         plain = _bound(own, query)
-        run = Run(own, syntax, functions, inputs)
+        run = Run(own, syntax, functions, inputs, tables if connection is None else {})
         traced = Rewriter(run, tree).traced(tree.node)
         table, parents = run.result(traced, plain.types)
-    return _result(run, table.rename_columns(plain.columns), parents)
+    said = _Said(inputs, tuple(run.groups), tuple(run.contexts), tuple(run.ops), parents)
+    return SqlResult(table.rename_columns(plain.columns), partial(said.lineage, table.num_rows))
 
 
 @contextmanager
@@ -144,27 +162,34 @@ def _bound(connection: duckdb.DuckDBPyConnection, query: str) -> _Plain:
     return _Plain(list(relation.columns), [str(each) for each in relation.types])
 
 
-def _result(run: Run, table: pa.Table, parents: Parents) -> SqlResult:
-    direct = input_maps(parents, run.inputs, run.groups)
-    return SqlResult(table, _lineage(run, direct, table.num_rows))
+@dataclass(frozen=True)
+class _Said:
+    """What a run leaves behind to say the lineage of its result."""
 
+    inputs: tuple[Input, ...]
+    groups: tuple[Grouped, ...]
+    contexts: tuple[tuple[str, str], ...]
+    ops: tuple[Op, ...]
+    parents: Callable[[], Parents]
 
-def _lineage(run: Run, direct: dict[str, RowMap], n_rows: int) -> CapturedLineage:
-    n_rows_of = {each.name: each.n_rows for each in run.inputs}
-    contexts = tuple(
-        ContextDependency(name, statistic, None, _every_row(n_rows_of[name]))
-        for name, statistic in run.contexts
-    )
-    in_context = {each.input for each in contexts}
-    maps: dict[str, RowMap] = {}
-    for name, n_in in n_rows_of.items():
-        if name in direct:
-            maps[name] = direct[name]
-        elif name in in_context:
-            maps[name] = RowMap.context(n_rows, range(n_in), n_in)
-        else:
-            maps[name] = no_rows(n_rows, n_in)
-    return CapturedLineage(n_rows, maps, contexts, tuple(run.ops))
+    def lineage(self, n_rows: int) -> CapturedLineage:
+        """Return it, of a result of so many rows."""
+        n_rows_of = {each.name: each.n_rows for each in self.inputs}
+        direct = input_maps(self.parents(), self.inputs, self.groups)
+        contexts = tuple(
+            ContextDependency(name, statistic, None, _every_row(n_rows_of[name]))
+            for name, statistic in self.contexts
+        )
+        in_context = {each.input for each in contexts}
+        maps: dict[str, RowMap] = {}
+        for name, n_in in n_rows_of.items():
+            if name in direct:
+                maps[name] = direct[name]
+            elif name in in_context:
+                maps[name] = RowMap.context(n_rows, range(n_in), n_in)
+            else:
+                maps[name] = no_rows(n_rows, n_in)
+        return CapturedLineage(n_rows, maps, contexts, self.ops)
 
 
 def _every_row(n_rows: int) -> RowMap:
