@@ -24,6 +24,7 @@ from traceprop_engine.errors.exports import (
 )
 from traceprop_engine.errors.fuzz import LineageFuzzError
 from traceprop_engine.errors.gradients import (
+    GradientMemoryError,
     GradientShapeError,
     GradientShardError,
     GradientStorageError,
@@ -184,6 +185,7 @@ __all__ = [
     "FeatureListError",
     "FingerprintsUnavailableError",
     "FunctionalError",
+    "GradientMemoryError",
     "GradientShapeError",
     "GradientShardError",
     "GradientStorageError",

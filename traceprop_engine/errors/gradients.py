@@ -31,3 +31,13 @@ class GradientShardError(TracepropError):
 
     def __init__(self, path: Path, reason: str, way_out: str) -> None:
         super().__init__(f"{path}: {reason}; {way_out}.")
+
+
+class GradientMemoryError(TracepropError):
+    """A memory limit below what a single row takes."""
+
+    def __init__(self, limit: str, needed: str, argument: str) -> None:
+        super().__init__(
+            f"The gradient of one row does not fit into {limit} of memory; "
+            f"raise `{argument}` to {needed}."
+        )

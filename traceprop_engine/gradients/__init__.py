@@ -3,6 +3,7 @@
 from traceprop_engine.gradients.kernels import kernel, kernel_blocks
 from traceprop_engine.gradients.kronecker_pca import KroneckerPca
 from traceprop_engine.gradients.layers import LayerGradients, LayerShape
+from traceprop_engine.gradients.memory import MemoryPlan, plan_memory
 from traceprop_engine.gradients.projection import (
     Projection,
     ProjectionKind,
@@ -25,6 +26,7 @@ __all__ = [
     "LayerGradients",
     "LayerShape",
     "Loss",
+    "MemoryPlan",
     "NamedTarget",
     "OutputTarget",
     "Projection",
@@ -36,6 +38,7 @@ __all__ = [
     "StrongestRows",
     "kernel",
     "kernel_blocks",
+    "plan_memory",
     "projection_from",
     "random_projection",
     "score_blocks",

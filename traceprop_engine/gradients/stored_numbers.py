@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traceprop_engine.errors import GradientStorageError
+from traceprop_engine.gradients.layers import BLOCK_BYTES, slices
 
 StoredDtype = Literal["float32", "float16", "bfloat16"]
 """How numbers are stored.
@@ -43,7 +44,7 @@ def encode(what: str, array: NDArray[np.floating], dtype: StoredDtype) -> NDArra
     with np.errstate(over="ignore", under="ignore"):  # told below, by row
         single = np.ascontiguousarray(array, dtype="<f4")
         stored = _rounded(single) if dtype == "bfloat16" else single.astype(file_dtype)
-    _check_kept(what, array, decode(stored, dtype), dtype)
+    _check_kept(what, array, stored, dtype)
     return stored
 
 
@@ -74,21 +75,23 @@ def _rounded(single: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _check_kept(
-    what: str, array: NDArray[np.floating], kept: NDArray[np.float32], dtype: StoredDtype
+    what: str, array: NDArray[np.floating], stored: NDArray[np.generic], dtype: StoredDtype
 ) -> None:
-    axes = tuple(range(1, array.ndim))
-    if not np.isfinite(kept).all():
-        row = int(np.argwhere(~np.isfinite(kept))[0, 0])
-        raise GradientStorageError(
-            f"{what} have a number that is too large for {dtype} in row {row}", _way_out(dtype)
-        )
-    before = np.square(array.astype(np.float64)).sum(axis=axes)
-    lost = np.square(array - kept.astype(np.float64)).sum(axis=axes)
-    if (lost > _LOST_SHARE * before).any():
-        row = int(np.argmax(lost > _LOST_SHARE * before))
-        raise GradientStorageError(
-            f"{what} have numbers too small for {dtype} in row {row}", _way_out(dtype)
-        )
+    for rows in slices(len(array), BLOCK_BYTES // (32 * max(array[:1].size, 1))):
+        before = array[rows].reshape(rows.stop - rows.start, array[:1].size).astype(np.float64)
+        after = decode(stored[rows], dtype).reshape(before.shape)
+        if not np.isfinite(after).all():
+            row = rows.start + int(np.argwhere(~np.isfinite(after))[0, 0])
+            raise GradientStorageError(
+                f"{what} have a number that is too large for {dtype} in row {row}", _way_out(dtype)
+            )
+        length = np.square(before).sum(axis=1)
+        is_lost = np.square(before - after).sum(axis=1) > _LOST_SHARE * length
+        if is_lost.any():
+            row = rows.start + int(np.argmax(is_lost))
+            raise GradientStorageError(
+                f"{what} have numbers too small for {dtype} in row {row}", _way_out(dtype)
+            )
 
 
 def _way_out(dtype: StoredDtype) -> str:
