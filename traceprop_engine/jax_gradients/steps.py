@@ -98,6 +98,10 @@ def outputs_of(apply: Apply, params: Params, features: Any) -> jax.Array:
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
+jitted_outputs = partial(jax.jit, static_argnames="apply")(outputs_of)
+"""The same, compiled once for each net and number of rows."""
+
+
 def row_losses(apply: Apply, loss: Loss, params: Params, features: Any, labels: Any) -> jax.Array:
     """Return the loss of each row, ``[n]``."""
     return jax.vmap(partial(row_loss, loss))(outputs_of(apply, params, features), labels)

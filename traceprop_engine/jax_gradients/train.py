@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import jax
@@ -205,12 +206,23 @@ def _check_net(
 
 
 def _check_rows_apart(apply: Apply, params: Params, features: NDArray[np.generic]) -> None:
-    together = np.asarray(outputs_of(apply, params, features))
-    alone = np.concatenate([outputs_of(apply, params, row[None]) for row in features])
-    bound = np.sqrt(np.finfo(together.dtype).eps) * (1 + np.abs(together).max())
-    if not np.abs(together - alone).max() <= bound:
+    together, alone = _together_and_alone(params, features, apply=apply)
+    bound = np.sqrt(np.finfo(together.dtype).eps) * (1 + jnp.abs(together).max())
+    if not jnp.abs(together - alone).max() <= bound:
         raise JaxTrainingError(
             "The net",
             "gives a row other outputs among other rows, so a row has no gradient of its own",
             "use statistics that do not depend on the batch",
         )
+
+
+@partial(jax.jit, static_argnames="apply")
+def _together_and_alone(
+    params: Params, features: NDArray[np.generic], *, apply: Apply
+) -> tuple[jax.Array, jax.Array]:
+    """Return the outputs of rows as one batch, and each row by itself."""
+
+    def alone(row: jax.Array) -> jax.Array:
+        return outputs_of(apply, params, row[None])[0]
+
+    return outputs_of(apply, params, features), jax.lax.map(alone, features)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from traceprop_engine.gradients import OutputTarget
 from traceprop_engine.jax_gradients import JaxTraining
 from traceprop_engine.jax_gradients.row_wise import Scalar, dense_gradients
 from traceprop_engine.jax_gradients.scalars import encode_query_labels
-from traceprop_engine.jax_gradients.steps import Params, outputs_of
+from traceprop_engine.jax_gradients.steps import Apply, Params, outputs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +66,15 @@ class Functionals:
 
     def values(self, params: Params) -> NDArray[np.float64]:
         """Return the functionals at any parameters, ``[n_functionals]``."""
-        outputs = outputs_of(self.training.apply, params, self.features)
+        apply, labels = self.training.apply, self.labels
         targets = np.asarray(
-            jax.vmap(self.scalar)(outputs, jnp.asarray(self.labels)), dtype=np.float64
+            _targets(params, self.features, labels, apply=apply, scalar=self.scalar)
         )
-        return targets if self.weights is None else self.weights @ targets
+        return (
+            targets.astype(np.float64)
+            if self.weights is None
+            else self.weights @ targets.astype(np.float64)
+        )
 
     def n_blocks(self, at_once: int) -> int:
         """Return how many blocks of at most so many functionals there are."""
@@ -105,6 +110,11 @@ class Functionals:
             part = _mixed(weights[:, block], self._of_queries(block))
             total = part if total is None else jax.tree.map(jnp.add, total, part)
         return total
+
+
+@partial(jax.jit, static_argnames=("apply", "scalar"))
+def _targets(params: Params, features: Any, labels: Any, *, apply: Apply, scalar: Scalar) -> Any:
+    return jax.vmap(scalar)(outputs_of(apply, params, features), labels)
 
 
 def _mixed(weights: jax.Array, gradients: Params) -> Params:
