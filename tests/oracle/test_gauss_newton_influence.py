@@ -17,8 +17,10 @@ from tests.tiny_net import (
     tiny_net,
     tiny_queries,
 )
-from traceprop_engine.attribution import InfluenceFunction
-from traceprop_engine.attribution.ggn import GGN
+from traceprop_engine.attribution import (
+    GGN,
+    InfluenceFunction,
+)
 from traceprop_engine.gradients import LayerGradients, RowGradients
 from traceprop_engine.training import train_linear, train_logistic
 

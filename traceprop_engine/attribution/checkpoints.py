@@ -189,7 +189,9 @@ class CheckpointEstimator:
         for checkpoint, fitted in zip(self.checkpoints, self.fitted, strict=True):
             queries = self.training.query_gradients(checkpoint, features, labels, target)
             _check_finite(f"queries at checkpoint {checkpoint}", queries)
-            weights = functional_weights(functionals, queries.values) if functionals else None
+            weights = None
+            if functionals is not None:
+                weights = functional_weights(functionals, queries.values)
             asked.append(fitted.ask(queries, weights))
         return _summed(asked, self.pushes)
 
@@ -251,6 +253,9 @@ def train_rows(training: RecordedTraining, checkpoint: int) -> RowGradients:
     """
     train = training.train_gradients(checkpoint)
     what = f"training {training.name!r} at step {training.steps[checkpoint]}"
+    if train.n_rows != training.n_train:
+        reason = f"they are of {train.n_rows} rows, not {training.n_train}"
+        raise RowGradientsError(what, reason, "give them for every training row")
     if len(train.slopes) != train.n_rows or len(train.curvatures) != train.n_rows:
         way_out = "give them for every training row"
         raise RowGradientsError(what, "slopes or curvatures are missing", way_out)

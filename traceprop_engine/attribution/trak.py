@@ -15,7 +15,8 @@ from traceprop_engine.attribution.checkpoints import (
     Progress,
     checked_memory,
     chosen_checkpoints,
-    fit_checkpoints,
+    fit_each,
+    train_rows,
 )
 from traceprop_engine.attribution.curvature_solvers import damped_factor
 from traceprop_engine.attribution.damping import (
@@ -30,6 +31,8 @@ from traceprop_engine.gradients.projection import Projection, ProjectionKind, ra
 
 N_FEATURES = 2048
 """Numbers that a row's gradient is projected to by default."""
+
+_SEEDS = 1 << 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class TRAK(CheckpointEstimator):
 
     Attributes:
         n_features: ``k``.
-        seed: Of the projection, another for each checkpoint.
+        seed: Of the projection; each checkpoint adds its position, so that they err apart.
 
     References:
         Park et al., 2023. TRAK: attributing model behavior at scale. Equation 13.
@@ -103,15 +106,19 @@ class TRAK(CheckpointEstimator):
         kept = min(n_features, training.n_parameters)
         if kept >= training.n_train:
             refuse_zero(damping, f"{kept} features of {training.n_train} rows can fit anything")
-        fit = partial(
-            ProjectedCurvature.fit,
-            damping=damping,
-            n_features=n_features,
-            kind=projection,
-            curvature=curvature,
-            seed=seed,
-        )
-        _, fitted, pushes = fit_checkpoints(training, chosen, fit, progress)
+        fits = [
+            partial(
+                ProjectedCurvature.fit,
+                damping=damping,
+                n_features=n_features,
+                kind=projection,
+                curvature=curvature,
+                seed=(seed + checkpoint) % _SEEDS,
+            )
+            for checkpoint in chosen
+        ]
+        trains = (train_rows(training, checkpoint) for checkpoint in chosen)
+        fitted, pushes = fit_each(trains, fits, progress)
         rule = f"{damping:g}" if isinstance(damping, int | float) else "tr/n"
         weighed = "with" if curvature else "without"
         return cls(
