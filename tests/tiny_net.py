@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit, logsumexp, softmax
 
 from traceprop_engine.gradients import LayerGradients, RowGradients
+from traceprop_engine.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TinyNet:
     parameters: tuple
     steps: tuple
     loss: str = "cross_entropy"
-    learning_rates: tuple | None = None
+    recipe: TrainingRecipe | None = None
     name: str = "tiny"
 
     @property

@@ -18,6 +18,7 @@ from traceprop_engine.attribution import (
 )
 from traceprop_engine.gradients import RowGradients
 from traceprop_engine.gradients.projection import random_projection
+from traceprop_engine.training.recipe import TrainingRecipe
 
 pytestmark = pytest.mark.oracle
 QUERIES = np.arange(4)
@@ -168,15 +169,17 @@ def test_products_of_gradients_are_those_of_the_loss():
     assert cosines.unit == "cosine"
 
 
-def test_the_learning_rates_that_a_training_recorded_are_used():
-    net = replace(tiny_net(), learning_rates=(0.5, 0.25))
+def test_the_learning_rates_of_the_recipe_are_used():
+    recipe = TrainingRecipe(learning_rate=0.5, schedule="cosine", batch_size=6, epochs=5)
+    net = replace(tiny_net(n_train=24), recipe=recipe)  # 20 steps, kept after 10 and 20
     queries, labels = tiny_queries(net)
+    rates = tuple(0.25 * (1 + np.cos(np.pi * step / 20)) for step in (9, 19))
     recorded = TracIn.fit(net).scores(queries, labels).scores
-    given = TracIn.fit(net, learning_rates=(0.5, 0.25)).scores(queries, labels).scores
-    np.testing.assert_array_equal(recorded, given)
+    given = TracIn.fit(net, learning_rates=rates).scores(queries, labels).scores
+    np.testing.assert_allclose(recorded, given, rtol=1e-12)
     last = TracIn.fit(net, checkpoints=[1]).scores(queries, labels).scores
     dots = GradDot.fit(net, checkpoints=[1]).scores(queries, labels).scores
-    np.testing.assert_allclose(last, 0.25 * dots, rtol=1e-12)
+    np.testing.assert_allclose(last, rates[1] * dots, rtol=1e-12)
 
 
 def test_a_step_on_one_row_moves_the_target_by_its_product():

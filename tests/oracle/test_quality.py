@@ -139,6 +139,13 @@ def test_the_ceiling_is_what_the_true_weights_reach_and_random_scores_reach_noth
     assert nothing.interval[0] < 0 < nothing.interval[1]
 
 
+def test_more_subsets_and_seeds_begin_with_the_fewer_ones(simulated):
+    few = retrain_subsets(simulated, n_subsets=4, seeds_per_subset=2)
+    many = retrain_subsets(simulated, n_subsets=6, seeds_per_subset=3)
+    np.testing.assert_array_equal(many.values[:4, :2], few.values)
+    assert len(np.unique(many.retrained.seeds)) == 18
+
+
 def test_the_formula_of_the_ceiling():
     assert ceiling_of(0.64, 1) == pytest.approx(0.8)
     assert ceiling_of(0.798, 5) == pytest.approx(0.9755, abs=1e-3)

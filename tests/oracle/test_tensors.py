@@ -649,3 +649,60 @@ def test_random_chains_lead_to_the_planted_keys(seed, session):
         assert len(claim) <= 8
     if not any(op.name == "torch.where" for op in lineage.ops):
         assert said == planted
+
+
+# --- detached in place -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "detach", [torch.Tensor.detach_, torch.detach_, lambda x: torch.detach_(input=x)]
+)
+def test_a_tensor_without_gradients_is_detached_as_it_is(session, detach):
+    x = from_torch(values(), "data", session=session)[INDEX]
+    assert detach(x) is x
+    assert said_pairs(session.lineage(x))[0] == {(0, 4), (1, 1), (2, 1), (3, 5)}
+
+
+@pytest.mark.parametrize("level", ["ROW", "OFF"])
+def test_detaching_in_place_cuts_the_graph_and_keeps_the_rows(session, level):
+    weight = torch.ones(D, dtype=torch.float64, requires_grad=True)
+    x = from_torch(values(), "data", session=session)[INDEX] * weight
+    with granularity(level):
+        assert x.detach_() is x
+    assert (x.requires_grad, x.grad_fn, x.is_leaf) == (False, None, True)
+    assert torch.equal(x.as_subclass(torch.Tensor), values()[INDEX])
+    (x * weight).sum().backward()
+    assert torch.equal(weight.grad, values()[INDEX].sum(0))  # not through the first product
+    assert said_pairs(session.lineage(x + 0))[0] == {(0, 4), (1, 1), (2, 1), (3, 5)}
+
+
+def test_what_autograd_still_needs_is_not_detached_in_place(session):
+    weight = torch.full((D,), 3.0, dtype=torch.float64, requires_grad=True)
+    x = from_torch(values(), "data", session=session) * weight
+    total = x.square().sum()
+    with pytest.raises(RuntimeError, match=r"Use detach\(\) instead"):
+        x.detach_()
+    assert x.requires_grad
+    total.backward()
+    assert torch.allclose(weight.grad, (2 * 3.0 * values().square()).sum(0))
+    assert x.detach_() is x  # the graph is gone
+    assert session.lineage(x).fidelity == "exact"
+
+
+def test_writes_through_memory_of_a_detached_tensor_are_still_seen(session):
+    weight = torch.ones(D, dtype=torch.float64, requires_grad=True)
+    x = from_torch(values(), "data", session=session) * weight
+    x.detach_()
+    x.as_subclass(torch.Tensor)[0] = 5.0
+    assert session.lineage(x).fidelity == "unknown"
+
+
+def test_values_copied_into_a_plain_tensor_are_noted(session):
+    x = from_torch(values(), "data", session=session)
+    plain = torch.zeros(N, D, dtype=torch.float64)
+    plain.copy_(x)
+    (context,) = session.lineage(x[:1] + plain[:1]).contexts
+    assert (context.statistic, context.members.backward([0]).tolist()) == (
+        "torch.copy",
+        list(range(N)),
+    )

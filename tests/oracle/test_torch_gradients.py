@@ -18,6 +18,7 @@ from traceprop_engine.torch_gradients import row_gradients
 from traceprop_engine.torch_gradients.modules import undisturbed
 from traceprop_engine.torch_gradients.plan import plan_capture
 from traceprop_engine.torch_gradients.scalars import margin
+from traceprop_engine.torch_gradients.tables import read_table
 
 pytestmark = pytest.mark.oracle
 
@@ -326,9 +327,8 @@ def is_layer(layer):
 
 def plan_of(module, features, labels):
     with undisturbed(module):
-        rows = torch.tensor(features)
-        rows = rows.to(next(module.parameters()).dtype) if features.dtype.kind == "f" else rows
-        return plan_capture(module, rows, torch.tensor(labels), margin)
+        table = read_table(module, features, labels, "cross_entropy")
+        return plan_capture(module, table, margin)
 
 
 def error(found, wanted):

@@ -231,8 +231,10 @@ def test_settings_out_of_range_are_refused():
         EKFAC.fit(training, refinements=-1)
     with pytest.raises(EstimatorSettingError, match="names out of plain, positions, flat"):
         LastLayer.fit(training, layers=["head"])
-    with pytest.raises(EstimatorSettingError, match="the training recorded none"):
+    with pytest.raises(EstimatorSettingError, match="the training has no recipe"):
         TracIn.fit(training)
+    with pytest.raises(EstimatorSettingError, match="the training has no recipe"):
+        TracIn.fit(tiny_net())
     for rates in [(0.1,), (0.1, -0.1), (0.1, float("nan"))]:
         with pytest.raises(EstimatorSettingError, match="2 finite numbers from 0"):
             TracIn.fit(training, learning_rates=rates)

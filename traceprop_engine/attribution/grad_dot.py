@@ -18,15 +18,16 @@ from traceprop_engine.attribution.checkpoints import (
 )
 from traceprop_engine.errors import EstimatorSettingError
 from traceprop_engine.gradients import RecordedTraining, RowGradients, kernel
+from traceprop_engine.training.recipe import TrainingRecipe
 
 
 @runtime_checkable
-class RatedTraining(Protocol):
-    """A recorded training that knows the learning rate at each checkpoint."""
+class RecipeTraining(Protocol):
+    """A recorded training that may know how it was trained."""
 
     @property
-    def learning_rates(self) -> Sequence[float]:
-        """Learning rate of the optimiser at each checkpoint, one for each of `steps`."""
+    def recipe(self) -> TrainingRecipe | None:
+        """How it was trained, where that is known."""
         ...
 
 
@@ -84,7 +85,7 @@ class TracIn(CheckpointEstimator):
     A score is how much one step of gradient descent on the row alone, taken at every checkpoint,
     raises the target: the sum over checkpoints, in the target's unit. With more checkpoints it
     comes closer to what the row did in the whole training, for plain gradient descent of one row a
-    step. Without learning rates it is `GradDot`.
+    step; momentum and Adam take other steps than these. Without learning rates it is `GradDot`.
 
     References:
         Pruthi et al., 2020. Estimating training data influence by tracing gradient descent.
@@ -105,7 +106,7 @@ class TracIn(CheckpointEstimator):
 
         Args:
             training: A recorded training.
-            learning_rates: Of each chosen checkpoint; by default those that the training recorded.
+            learning_rates: Of each chosen checkpoint; by default those of the training's recipe.
             checkpoints: Which of its checkpoints, by position; all by default.
             progress: Told the number of checkpoints read so far, and of all.
             memory_bytes: Bytes that the answer to one block of queries may take.
@@ -233,11 +234,12 @@ def _rates(
 ) -> tuple[float, ...]:
     if given is not None:
         rates = tuple(given)
-    elif isinstance(training, RatedTraining):
-        recorded = training.learning_rates
-        rates = tuple(recorded[position] for position in chosen)
+    elif isinstance(training, RecipeTraining) and training.recipe is not None:
+        recipe = training.recipe
+        of_steps = recipe.learning_rates(recipe.n_steps(training.n_train))
+        rates = tuple(of_steps[max(training.steps[position], 1) - 1] for position in chosen)
     else:
-        wanted = "given, for the training recorded none (GradDot needs none)"
+        wanted = "given, for the training has no recipe (GradDot needs none)"
         raise EstimatorSettingError("learning_rates", wanted, None)
     if len(rates) != len(chosen) or not all(0 <= rate < float("inf") for rate in rates):
         wanted = f"{len(chosen)} finite numbers from 0, one for each checkpoint"
