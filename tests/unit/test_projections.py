@@ -22,6 +22,7 @@ from traceprop_engine.gradients import (
 )
 from traceprop_engine.gradients import matrix_projection as matrices
 from traceprop_engine.gradients.random_entries import (
+    _normal_levels,
     gaussians,
     normal_quantile,
     signs,
@@ -37,7 +38,7 @@ GOLDEN = {
     "rademacher": "804803f0fff99824c7257b735fad4bc4f6dc7ecd1b15f1fe35e5ddceea6066ef",
     "achlioptas": "be69bee6a558ff20a2ac96a71583147c0b24468c13b0030cfb91be4274a0862a",
     "sparse": "ede9380d1fc74c6246a54eb05727627c33d0bda1b9f7a18a3e3df5def209bdb5",
-    "gaussian": "006ec0ae915c9cd17f70cc6f05548203695f4e3f5beb8ba797fc4077f0cf01a3",
+    "gaussian": "8a5c015162050fa1b2c857dbd4592570d9dfdcd49cb0f6131671db5bc36fefa0",
     "factored": "81400fabc4aa93d31efe6e40b6fbdb521a2d223ada6e7bf3e5128958edb1341a",
 }
 
@@ -230,6 +231,18 @@ def test_entries_have_the_moments_and_the_density_that_are_promised():
     sparse = sparse_signs(1, 0, rows, 640, 10_923)
     assert np.count_nonzero(sparse) / sparse.size == pytest.approx(1 / 3, abs=0.003)
     assert abs(sparse.mean()) < 0.004
+
+
+def test_normal_entries_are_the_quantiles_of_the_normal_distribution():
+    entries = np.sort(gaussians(1, 0, slice(0, 1000), 640), axis=None)
+    chances = (np.arange(entries.size) + 0.5) / entries.size
+    inner = slice(entries.size // 1000, -entries.size // 1000)
+    assert np.abs(entries[inner] - ndtri(chances[inner])).max() < 0.1
+    assert np.abs(entries - ndtri(chances)).mean() < 0.005
+    levels = _normal_levels()
+    assert len(np.unique(levels)) == 65_536
+    assert np.mean(levels.astype(np.float64) ** 2) == pytest.approx(1, abs=1e-7)
+    assert 4.3 < levels.max() < 4.4
 
 
 def test_a_sketch_spreads_over_all_buckets_and_never_twice_into_one():

@@ -9,14 +9,15 @@ Each parameter has its own run of words in its stream, so that any block of para
 without those before it.
 """
 
+from functools import cache
+from math import fsum, sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
 _SIGNS = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little") - 1
 _SIGNS_OF_BYTE = _SIGNS.astype(np.float32)
 _SIGNS_OF_BYTE.setflags(write=False)
-
-_CACHED = 1 << 14  # numbers whose temporary arrays stay in the cache
 
 CHANCES = 1 << 15
 """Chances of an entry of a sparse matrix are multiples of ``1 / CHANCES``."""
@@ -52,14 +53,14 @@ def sparse_signs(
 
 
 def gaussians(seed: int, stream: int, rows: slice, n_columns: int) -> NDArray[np.float32]:
-    """Return rows of a matrix of independent standard normal entries, 32 bits an entry."""
-    n_rows, n_words = rows.stop - rows.start, -(-n_columns // 2)
-    drawn = words(seed, stream, rows.start * n_words, n_rows * n_words).view("<u4")
-    entries = np.empty(drawn.size, dtype=np.float32)
-    for start in range(0, drawn.size, _CACHED):
-        part = slice(start, start + _CACHED)
-        entries[part] = normal_quantile((drawn[part] + 0.5) / (1 << 32))
-    return entries.reshape(n_rows, 2 * n_words)[:, :n_columns]
+    """Return rows of a matrix of independent standard normal entries, 16 bits an entry.
+
+    Each entry is one of 65,536 equally likely numbers, the quantiles of the normal distribution
+    scaled to variance 1: normal up to that rounding, and never beyond 4.4.
+    """
+    n_rows, n_words = rows.stop - rows.start, -(-n_columns // 4)
+    drawn = words(seed, stream, rows.start * n_words, n_rows * n_words).view("<u2")
+    return _normal_levels().take(drawn.reshape(n_rows, 4 * n_words)[:, :n_columns])
 
 
 def sketch_places(
@@ -78,6 +79,16 @@ def sketch_places(
     buckets = edges[:-1] + ((drawn >> np.uint64(32)) * np.diff(edges) >> np.uint64(32))
     sign = 1 - 2 * (drawn & np.uint64(1)).astype(np.float32)
     return buckets.astype(np.int64), sign
+
+
+@cache
+def _normal_levels() -> NDArray[np.float32]:
+    quantiles = normal_quantile((np.arange(1 << 16) + 0.5) / (1 << 16))
+    # `fsum` rounds once, whatever the order: NumPy's sums depend on the machine.
+    quantiles /= sqrt(fsum(quantiles * quantiles) / len(quantiles))
+    levels = quantiles.astype(np.float32)
+    levels.setflags(write=False)
+    return levels
 
 
 def normal_quantile(chances: NDArray[np.float64]) -> NDArray[np.float64]:
