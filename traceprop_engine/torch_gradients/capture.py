@@ -1,8 +1,6 @@
 """Gradients of all rows of a table, block by block within a bound on memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,20 +11,10 @@ from traceprop_engine.errors import QueryShapeError
 from traceprop_engine.gradients import LayerGradients, Loss, OutputTarget, RowGradients
 from traceprop_engine.torch_gradients.hooks import factor_pass
 from traceprop_engine.torch_gradients.layers import Factors
-from traceprop_engine.torch_gradients.modules import (
-    refuse_undefined,
-    trained_parameters,
-    undisturbed,
-)
-from traceprop_engine.torch_gradients.plan import (
-    CapturePlan,
-    blocks_of,
-    own_parameters,
-    plan_capture,
-)
+from traceprop_engine.torch_gradients.modules import trained_parameters, undisturbed
+from traceprop_engine.torch_gradients.plan import CapturePlan, own_parameters, plan_capture
 from traceprop_engine.torch_gradients.scalars import (
     Scalar,
-    encode_labels,
     needs_labels,
     rows_of_outputs,
     scalar_of,
@@ -34,28 +22,22 @@ from traceprop_engine.torch_gradients.scalars import (
     trained_scalar,
 )
 from traceprop_engine.torch_gradients.single_rows import row_by_row, vectorised
+from traceprop_engine.torch_gradients.tables import (
+    NUMPY_TYPES,
+    Table,
+    blocks_of,
+    read_table,
+    require_labels,
+)
 
 DEFAULT_MEMORY = 256 << 20
 """Bytes that capture may use while it runs, beside its result."""
 
-LARGEST_BLOCK = 4096
+LARGEST_BLOCK = 8192
 """Rows beyond which a larger block is no faster."""
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done and with all of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Rows as a module reads them.
-
-    Attributes:
-        features: ``[n, ...]``.
-        labels: ``[n]``, zeros where there are none.
-    """
-
-    features: Tensor
-    labels: Tensor
 
 
 def row_gradients(
@@ -94,55 +76,9 @@ def row_gradients(
             scalar = trained_scalar(loss)
         else:
             scalar = asked_scalar(module, table, labels, target, loss)
-        plan = plan_capture(module, table.features, table.labels, scalar)
+        plan = plan_capture(module, table, scalar)
         asked = None if target is not None else loss
         return capture(module, plan, table, scalar, asked, (memory_limit, progress))
-
-
-def read_table(
-    module: nn.Module,
-    features: NDArray[np.generic],
-    labels: NDArray[np.generic] | None,
-    loss: Loss,
-) -> Table:
-    """Return rows as a module reads them.
-
-    Raises:
-        UndefinedRowGradientError: A layer mixes rows.
-        QueryShapeError: There are no rows, or features are no numbers, or labels do not fit.
-    """
-    refuse_undefined(module)
-    like = next(iter(trained_parameters(module).values()))
-    rows = feature_tensor(features, like)
-    with torch.no_grad():
-        outputs = rows_of_outputs(module(rows[:1]))
-    return Table(rows, encode_labels(labels, len(rows), loss, outputs))
-
-
-def feature_tensor(features: NDArray[np.generic], like: Tensor) -> Tensor:
-    """Return features as a tensor: numbers in the type of the parameters, integers as they are.
-
-    Raises:
-        QueryShapeError: There are no rows, or they are no numbers.
-    """
-    array = np.asarray(features)
-    if array.dtype.kind not in "biuf":
-        raise QueryShapeError("features", "an array of numbers", str(array.dtype))
-    if array.ndim == 0 or len(array) == 0:
-        raise QueryShapeError("features", "[n, ...] with at least one row", str(list(array.shape)))
-    kinds: dict[str, Any] = {"f": _NUMPY[like.dtype], "b": np.bool_}
-    converted = array.astype(kinds.get(array.dtype.kind, np.int64))
-    return torch.from_numpy(converted).to(like.device)
-
-
-def require_labels(labels: object) -> None:
-    """Refuse to go on without labels.
-
-    Raises:
-        QueryShapeError: There are none.
-    """
-    if labels is None:
-        raise QueryShapeError("labels", "given, as this scalar reads them", "None")
 
 
 def asked_scalar(
@@ -156,7 +92,7 @@ def asked_scalar(
     """
     scalar = scalar_of(target, loss)
     with torch.no_grad():
-        n_outputs = rows_of_outputs(module(table.features[:1])).shape[1]
+        n_outputs = rows_of_outputs(module(table.rows(slice(1))[0])).shape[1]
     if needs_labels(target, n_outputs):
         require_labels(labels)
     return scalar
@@ -184,14 +120,15 @@ def capture(
         QueryShapeError: The scalar of a row is not finite.
     """
     limit, progress = within
-    n = len(table.features)
+    n = len(table)
     rows = max(1, min(limit // max(plan.bytes_per_row, 1), LARGEST_BLOCK))
     sheets: dict[str, Sheet] = {}
-    values = table.features.new_empty(n, dtype=next(module.parameters()).dtype)
+    values = next(iter(trained_parameters(module).values())).new_empty(n)
     for block, found, factors in _passes(module, plan, table, scalar, rows):
         values[block] = found
+        sheets = sheets or {name: Sheet(one, n) for name, one in factors.items()}
         for name, one in factors.items():
-            sheets.setdefault(name, Sheet(one, n)).write(block, one)
+            sheets[name].write(block, one)
         if progress is not None:
             progress(block.stop, n)
     _check_values(values)
@@ -210,7 +147,7 @@ class Sheet:
     """
 
     def __init__(self, first: Factors, n: int) -> None:
-        dtype = _NUMPY[first.deltas.dtype]
+        dtype = NUMPY_TYPES[first.deltas.dtype]
         self._ones = first.ones
         self._inputs: NDArray[np.floating] | None = None
         self._deltas = np.empty((n, *first.deltas.shape[1:]), dtype)
@@ -240,8 +177,8 @@ def _passes(
     watched = plan.names("factors", "products")
     layers = {name: frozenset(own_parameters(module.get_submodule(name))) for name in watched}
     small = set(plan.names("products"))
-    for block in blocks_of(len(table.features), rows):
-        features, labels = table.features[block], table.labels[block]
+    for block in blocks_of(len(table), rows):
+        features, labels = table.rows(block)
         found = factor_pass(module, layers, features, labels, scalar)
         factors = {
             name: one.flat() if name in small else one for name, one in found.factors.items()
@@ -260,6 +197,3 @@ def _check_values(values: Tensor) -> None:
         raise QueryShapeError(
             "The scalar of each row", "finite", f"{values[row].item()} in row {row}"
         )
-
-
-_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}

@@ -5,7 +5,7 @@ it, or the next slower one is taken: hooks, then `torch.func`, then the definiti
 layer that is used in some unusual manner costs time, never a wrong number.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from traceprop_engine.torch_gradients.layers import Factors, flat_layout, rule_o
 from traceprop_engine.torch_gradients.modules import trained_parameters
 from traceprop_engine.torch_gradients.scalars import Scalar, rows_of_outputs
 from traceprop_engine.torch_gradients.single_rows import Gradients, row_by_row, vectorised
+from traceprop_engine.torch_gradients.tables import Table
 
 N_PROBED = 3
 """Rows on which every way of capture is checked."""
@@ -81,15 +82,12 @@ class _Probe:
         return bool((found.reshape(-1) - wanted).abs().max() <= self.tolerance * scale)
 
 
-def plan_capture(
-    module: nn.Module, features: Tensor, labels: Tensor, scalar: Scalar
-) -> CapturePlan:
+def plan_capture(module: nn.Module, table: Table, scalar: Scalar) -> CapturePlan:
     """Return how the gradients of a module are captured.
 
     Args:
         module: In evaluation mode.
-        features: All rows, ``[n, ...]``; a few of them are run.
-        labels: As the scalar reads them, ``[n]``.
+        table: All rows; a few of them are run.
         scalar: Of which scalar.
 
     Raises:
@@ -98,15 +96,15 @@ def plan_capture(
         UntrainableModuleError: The module has nothing to train.
     """
     names = list(trained_parameters(module))
-    rows = np.unique(np.linspace(0, len(features) - 1, N_PROBED).astype(int))
-    few, known = features[rows], labels[rows]
+    rows = np.unique(np.linspace(0, len(table) - 1, N_PROBED).astype(int))
+    few, known = table.rows(rows)
     _check_outputs(module, few)
     probe = _Probe(module, few, known, scalar, row_by_row(module, names, few, known, scalar))
     _check_finite(probe, rows)
     factored, saved = _factored_layers(probe)
     covered = {name for layer, _ in factored for name in layer.parameters}
     rest = _remaining(probe, [name for name in names if name not in covered])
-    needed = saved + sum(factors.n_factored + factors.n_flat for _, factors in factored)
+    needed = saved + sum(_numbers(layer, factors) for layer, factors in factored)
     needed += 3 * sum(probe.truth[name][0].numel() for layer in rest for name in layer.parameters)
     layers = sorted([layer for layer, _ in factored] + rest, key=lambda one: _place(one, names))
     itemsize = next(iter(probe.truth.values())).element_size()
@@ -161,6 +159,11 @@ def _layer_plan(name: str, own: frozenset[str], factors: Factors) -> LayerPlan:
     small = factors.inputs is None or (positions and factors.n_flat <= factors.n_factored)
     parameters = tuple(full_name(name, one) for one in ("weight", "bias") if one in own)
     return LayerPlan(name, "products" if small else "factors", parameters)
+
+
+def _numbers(layer: LayerPlan, factors: Factors) -> int:
+    """Return how many numbers the capture of a layer makes for a row."""
+    return factors.n_factored + (factors.n_flat if layer.way == "products" else 0)
 
 
 def _agrees(probe: _Probe, name: str, own: frozenset[str], factors: Factors) -> bool:
@@ -243,8 +246,3 @@ class _SavedNumbers:
             self._seen.add(storage)
             self.total += tensor.numel()
         return tensor
-
-
-def blocks_of(n: int, rows: int) -> Iterator[slice]:
-    """Return consecutive blocks of at most ``rows`` rows."""
-    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))

@@ -14,11 +14,11 @@ from torch.utils.hooks import RemovableHandle
 
 from traceprop_engine.errors import RecordedStepsError
 from traceprop_engine.gradients import Loss
-from traceprop_engine.torch_gradients.capture import read_table
 from traceprop_engine.torch_gradients.modules import undisturbed
 from traceprop_engine.torch_gradients.plan import plan_capture
 from traceprop_engine.torch_gradients.scalars import trained_scalar
 from traceprop_engine.torch_gradients.snapshots import Snapshots
+from traceprop_engine.torch_gradients.tables import read_table
 from traceprop_engine.torch_gradients.training import TorchTraining
 from traceprop_engine.training.recipe import DEFAULT_CHECKPOINTS, TrainingRecipe
 
@@ -42,7 +42,7 @@ class _Recorded:
         with undisturbed(self.module):
             table = read_table(self.module, self.features, self.labels, self.loss)
             scalar = trained_scalar(self.loss)
-            plan_capture(self.module, table.features, table.labels, scalar)
+            plan_capture(self.module, table, scalar)
 
 
 class TrainingRecorder:

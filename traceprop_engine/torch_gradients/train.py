@@ -14,7 +14,6 @@ from torch.nn import functional
 from traceprop_engine.digests import identify, sha256_bytes
 from traceprop_engine.errors import RecordedStepsError
 from traceprop_engine.gradients import Loss
-from traceprop_engine.torch_gradients.capture import Table, read_table
 from traceprop_engine.torch_gradients.interrupted import RunningState, read_running, write_running
 from traceprop_engine.torch_gradients.modules import (
     arrays_of,
@@ -26,6 +25,7 @@ from traceprop_engine.torch_gradients.modules import (
 )
 from traceprop_engine.torch_gradients.scalars import only_output, rows_of_outputs
 from traceprop_engine.torch_gradients.snapshots import Snapshots
+from traceprop_engine.torch_gradients.tables import Table, read_table
 from traceprop_engine.torch_gradients.training import TorchTraining
 from traceprop_engine.training.recipe import ADAM_BETAS, ADAM_EPSILON, TrainingRecipe
 
@@ -108,7 +108,7 @@ class _Loop:
 
     def __init__(self, module: nn.Module, table: Table, recipe: TrainingRecipe) -> None:
         self.module, self.recipe, self._table = module, recipe, table
-        self._batches = torch.from_numpy(recipe.batches(len(table.features)))
+        self._batches = recipe.batches(len(table))
         self.n_steps = len(self._batches)
         self._rates = recipe.learning_rates(self.n_steps).tolist()
         self.snapshots = Snapshots(recipe.checkpoint_fractions, self.n_steps)
@@ -119,8 +119,9 @@ class _Loop:
         rows = self._batches[number - 1]
         self._optimiser.param_groups[0]["lr"] = self._rates[number - 1]
         self._optimiser.zero_grad(set_to_none=True)
-        outputs = rows_of_outputs(self.module(self._table.features[rows]))
-        loss = mean_loss(outputs, self._table.labels[rows], self.recipe.loss)
+        features, labels = self._table.rows(rows)
+        outputs = rows_of_outputs(self.module(features))
+        loss = mean_loss(outputs, labels, self.recipe.loss)
         value = loss.detach().item()
         if not np.isfinite(value):
             raise RecordedStepsError(

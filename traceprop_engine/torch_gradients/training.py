@@ -17,12 +17,8 @@ from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.torch_gradients.capture import (
     DEFAULT_MEMORY,
     Progress,
-    Table,
     asked_scalar,
     capture,
-    feature_tensor,
-    read_table,
-    require_labels,
 )
 from traceprop_engine.torch_gradients.files import SavedTraining, read_training, write_training
 from traceprop_engine.torch_gradients.modules import (
@@ -31,12 +27,19 @@ from traceprop_engine.torch_gradients.modules import (
     check_state,
     load_state,
     private_copy,
-    refuse_undefined,
     trained_parameters,
     undisturbed,
 )
-from traceprop_engine.torch_gradients.plan import CapturePlan, blocks_of, plan_capture
-from traceprop_engine.torch_gradients.scalars import encode_labels, rows_of_outputs, trained_scalar
+from traceprop_engine.torch_gradients.plan import CapturePlan, plan_capture
+from traceprop_engine.torch_gradients.scalars import rows_of_outputs, trained_scalar
+from traceprop_engine.torch_gradients.tables import (
+    Table,
+    blocks_of,
+    checked_features,
+    feature_tensor,
+    read_table,
+    require_labels,
+)
 from traceprop_engine.training.recipe import TrainingRecipe
 
 _OUTPUT_ROWS = 1024
@@ -248,10 +251,11 @@ class TorchTraining:
         """
         module = self.at(checkpoint)
         like = next(iter(trained_parameters(module).values()))
-        rows = feature_tensor(self.features if features is None else features, like)
+        rows = self.features if features is None else checked_features(features)
         with undisturbed(module), torch.no_grad():
             blocks = [
-                rows_of_outputs(module(rows[block])) for block in blocks_of(len(rows), _OUTPUT_ROWS)
+                rows_of_outputs(module(feature_tensor(rows[block], like)))
+                for block in blocks_of(len(rows), _OUTPUT_ROWS)
             ]
             return torch.cat(blocks).cpu().numpy()
 
@@ -299,7 +303,7 @@ class TorchTraining:
     def _planned(self, module: nn.Module) -> tuple[Table, CapturePlan]:
         table = read_table(module, self.features, self.labels, self.loss)
         scalar = trained_scalar(self.loss)
-        return table, plan_capture(module, table.features, table.labels, scalar)
+        return table, plan_capture(module, table, scalar)
 
     def _saved(self) -> SavedTraining:
         return SavedTraining(
@@ -343,12 +347,10 @@ def check_rows(
     Raises:
         TracepropError: The module cannot be recorded, or features or labels do not fit it.
     """
-    refuse_undefined(module)
-    like = next(iter(trained_parameters(module).values()))
     with undisturbed(module), torch.no_grad():
-        outputs = rows_of_outputs(module(feature_tensor(features[:1], like)))
-        known = encode_labels(labels, len(features), loss, outputs)
-        trained_scalar(loss)(outputs, known[:1])
+        table = read_table(module, features, labels, loss)
+        rows, known = table.rows(slice(1))
+        trained_scalar(loss)(rows_of_outputs(module(rows)), known)
 
 
 def _read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:
