@@ -1,6 +1,6 @@
 """One call of a torch function on tracked tensors, as the rules for rows see it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class Call:
         func: What was called.
         args: Positional arguments, the tensor of a method first.
         kwargs: Named arguments, without ``out``.
+        tensors: The tensors in both, by their ``id``.
         rows: The rows of each tracked tensor, by its ``id``.
         fills: The results are tensors that the call wrote into.
     """
@@ -31,6 +32,7 @@ class Call:
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    tensors: dict[int, torch.Tensor]
     rows: dict[int, Placed]
     fills: bool = False
 
@@ -51,8 +53,8 @@ class Call:
 
     def tracked(self) -> list[tuple[torch.Tensor, Placed]]:
         """Return the tensors of the arguments whose rows are known, once each."""
-        found = {id(each): each for each in tensors_in((self.args, self.kwargs))}
-        return [(each, self.rows[key]) for key, each in found.items() if key in self.rows]
+        rows = self.rows
+        return [(each, rows[key]) for key, each in self.tensors.items() if key in rows]
 
     def placed(self, tensor: Any) -> Outcome:
         """Return the rows of a tensor of the arguments; ``None`` if it is not tracked."""
@@ -70,6 +72,17 @@ class Call:
     def all_lost(self, results: Sequence[torch.Tensor], reason: str | None = None) -> list[Outcome]:
         """Return visibly lost rows for each result."""
         return [self.lost(result, reason) for result in results]
+
+
+def operands_in(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[int, torch.Tensor]:
+    """Return the tensors in the arguments of a call, once each, by their ``id``."""
+    found: dict[int, torch.Tensor] = {}
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.Tensor):
+            found[id(value)] = value
+        elif isinstance(value, (tuple, list, dict)):
+            found |= {id(each): each for each in tensors_in(value)}
+    return found
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:

@@ -21,7 +21,6 @@ from traceprop_engine.lineage.marks import (
     Step,
     Via,
     derived,
-    distinct,
     lost_node,
     stacked,
     steps_of,
@@ -59,8 +58,9 @@ def together(parts: Sequence[Contribution], n_rows: int, name: str) -> Placed | 
     """
     if not parts:
         return None
-    notes = notes_of([part.placed for part in parts])
-    steps = (_step(notes, [part.placed for part in parts], n_rows, name),)
+    placed = [part.placed for part in parts]
+    notes = notes_of(placed)
+    steps = (_step(notes, placed, n_rows, name),)
     direct = _one_row_each(parts)
     if direct is not None:
         node, rows = direct
@@ -107,7 +107,7 @@ def notes_of(placed: Sequence[Placed]) -> Notes:
         CaptureError: They belong to several.
     """
     notes = placed[0][0].node.notes
-    if any(mark.node.notes is not notes for mark, _ in placed):
+    if len(placed) > 1 and any(mark.node.notes is not notes for mark, _ in placed):
         names = sorted({name for mark, _ in placed for name in mark.node.roots})
         raise CaptureError(
             f"Tensors of different sessions meet in one operation ({', '.join(names)})",
@@ -190,7 +190,9 @@ def _unless_repeated(parts: Sequence[Contribution], steps: tuple[Step, ...]) -> 
 
 def _step(notes: Notes, placed: Sequence[Placed], n_rows: int, name: str) -> Step:
     marks = [mark for mark, _ in placed]
-    roots = frozenset().union(*[mark.node.roots for mark in marks])
+    roots = marks[0].node.roots
+    if len(marks) > 1:
+        roots = roots.union(*[mark.node.roots for mark in marks])
     op = Op(
         name=f"torch.{name}",
         detail="",
@@ -198,4 +200,4 @@ def _step(notes: Notes, placed: Sequence[Placed], n_rows: int, name: str) -> Ste
         n_rows_in=tuple(len(rows) for _, rows in placed),
         n_rows_out=n_rows,
     )
-    return Step(op, distinct(steps_of(marks)))
+    return Step(op, steps_of(marks))

@@ -1,4 +1,10 @@
-"""A tensor that knows its rows, through every torch function that is called on it."""
+"""A tensor that knows its rows, through every torch function that is called on it.
+
+One thing is not seen: `plain.data = tracked` puts the values of a tracked tensor into a plain one,
+and torch asks the plain one alone. No rows come with them, and what is made of the plain tensor
+later lacks them without a word. Use `plain.copy_(tracked)`, which notes that values left, or go on
+with the tracked tensor.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +19,7 @@ from traceprop_engine.lineage.granularity import Granularity, current_granularit
 from traceprop_engine.lineage.graph import default_graph, root_rows
 from traceprop_engine.lineage.marks import Mark, Node, Placed, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession
-from traceprop_engine.tensors.calls import Call, Outcome, n_rows_of, tensors_in
+from traceprop_engine.tensors.calls import Call, Outcome, n_rows_of, operands_in, tensors_in
 from traceprop_engine.tensors.contributions import claimed, lost
 from traceprop_engine.tensors.exits import EXITS, SHARED_MEMORY, note_exit
 from traceprop_engine.tensors.function_names import FACTS, FRESH, is_in_place, name_of
@@ -84,7 +90,11 @@ class TrackedTensor(torch.Tensor):
     ) -> Any:
         """Call a torch function, and find which rows its results hold."""
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001
-            if torch.compiler.is_dynamo_compiling() or current_granularity() is Granularity.OFF:
+            if torch.compiler.is_dynamo_compiling():
+                return func(*args, **(kwargs or {}))
+            if func.__name__ == "detach_":
+                return _detached_in_place(func, *args, **(kwargs or {}))
+            if current_granularity() is Granularity.OFF:
                 return func(*args, **(kwargs or {}))
             return _called(func, args, kwargs or {})
 
@@ -142,17 +152,21 @@ def _called(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     name = name_of(func)
     if name in FACTS or name in FRESH:
         return func(*args, **kwargs)
-    operands = {id(each): each for each in tensors_in((args, kwargs))}
+    outs = tensors_in(kwargs["out"]) if "out" in kwargs else []
+    inputs = {key: each for key, each in kwargs.items() if key != "out"} if kwargs else kwargs
+    tensors = operands_in(args, inputs)
+    operands = tensors | {id(each): each for each in outs} if outs else tensors
     mine = [each for each in operands.values() if isinstance(each, TrackedTensor)]
     rows = {id(each): placed for each in mine if (placed := _placed_now(each)) is not None}
-    outs = tensors_in(kwargs.get("out"))
-    inputs = {name: value for name, value in kwargs.items() if name != "out"}
     versions = {id(each): _version(each) for each in mine}
     result = func(*args, **kwargs)
     if name in EXITS or name in SHARED_MEMORY:
         return _left(name, args[0], result, rows)
-    call = Call(name, func, args, inputs, rows, fills=is_in_place(func))
-    results = tensors_in(result)
+    call = Call(name, func, args, inputs, tensors, rows, fills=is_in_place(func))
+    results = [result] if isinstance(result, torch.Tensor) else tensors_in(result)
+    fresh = [each for each in results if id(each) not in operands]
+    if fresh and len(fresh) == len(results) and not (call.fills or outs):
+        return _tracked(result, _replacements(call, results, operands))
     written = _written(call, mine, versions, outs, results)
     if not (written or results) or _fills_plain(call, outs):
         for placed in rows.values():
@@ -160,6 +174,22 @@ def _called(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     if written:
         return _after_writing(call, result, written, outs)
     return _tracked(result, _replacements(call, results, operands))
+
+
+def _detached_in_place(func: Callable[..., Any], input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (torch's own name)
+    """Detach a tensor from its graph in place, with the rows it has.
+
+    torch refuses that for views, which tracked tensors are to it. So the tensor becomes a detached
+    one; where autograd still needs it as it was, torch's own refusal stands.
+    """
+    if isinstance(input, TrackedTensor) and input.requires_grad:
+        detached = input.as_subclass(torch.Tensor).detach()
+        twin = _wrapped(detached, input.traceprop_rows, input.traceprop_memory)
+        try:
+            torch.utils.swap_tensors(input, twin)
+        except RuntimeError:
+            return func(input)
+    return input
 
 
 def _placed_now(tensor: TrackedTensor) -> Outcome:
@@ -226,6 +256,7 @@ def _after_writing(
         call.func,
         call.args,
         call.kwargs,
+        call.tensors,
         {key: placed for key, placed in call.rows.items() if key not in set(map(id, outs))},
         fills=call.fills,
     )
@@ -297,7 +328,8 @@ def _replacements(
 
     Sparse and nested tensors have none, and stay plain.
     """
-    if all(id(each) in operands or not _is_dense(each) for each in results):
+    wanted = [id(each) not in operands and _is_dense(each) for each in results]
+    if not any(wanted):
         return {}
     memories = {
         _memory_id(each): each.traceprop_memory
@@ -306,8 +338,8 @@ def _replacements(
     }
     return {
         id(each): _wrapped(each, outcome, memories.get(_memory_id(each)))
-        for each, outcome in zip(results, _ruled(call, results), strict=True)
-        if id(each) not in operands and outcome is not None and _is_dense(each)
+        for each, outcome, is_wanted in zip(results, _ruled(call, results), wanted, strict=True)
+        if is_wanted and outcome is not None
     }
 
 
