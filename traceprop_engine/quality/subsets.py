@@ -128,6 +128,9 @@ def retrain_subsets(
 ) -> SubsetTruth:
     """Train models on random subsets of equal size, drawn without replacement.
 
+    More subsets or seeds begin with the ones that fewer would have, so that a retrainer that keeps
+    its results trains only what is new.
+
     Args:
         retrainer: Trains the model on subsets.
         n_subsets: Subsets to draw, at least 3.
@@ -147,12 +150,13 @@ def retrain_subsets(
             "seeds each",
             "ask for at least three subsets, each with some rows but not all, and a seed",
         )
-    random = np.random.default_rng(seed)
-    masks = np.zeros((n_subsets, retrainer.n_train), dtype=bool)
-    for mask in masks:
-        mask[random.permutation(retrainer.n_train)[:n_rows]] = True
     n_seeds = 1 if retrainer.is_deterministic else seeds_per_subset
-    seeds = random.integers(1 << 31, size=n_subsets * n_seeds)
+    masks = np.zeros((n_subsets, retrainer.n_train), dtype=bool)
+    seeds = np.empty(n_subsets * n_seeds, dtype=np.int64)
+    for subset, mask in enumerate(masks):
+        random = np.random.default_rng([seed, subset])
+        mask[random.permutation(retrainer.n_train)[:n_rows]] = True
+        seeds[subset * n_seeds :][:n_seeds] = random.integers(1 << 31, size=n_seeds)
     retrained = retrainer.retrain(np.repeat(masks, n_seeds, axis=0), seeds=seeds, progress=progress)
     return SubsetTruth(
         masks=masks,

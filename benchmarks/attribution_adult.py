@@ -1,0 +1,81 @@
+"""The logistic model of Adult: exact influence, beside peers on the same refits."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from benchmarks.net_data import adult
+from traceprop_engine.attribution import AttributionScores, InfluenceFunction
+from traceprop_engine.retraining import RefitConvex
+from traceprop_engine.training import TrainingRun, train_logistic
+
+L2 = 0.1
+"""Strength of the penalty: scikit-learn's ``C=10``."""
+
+Work = Callable[[], NDArray[np.floating] | AttributionScores]
+
+
+def adult_estimators(
+    *, one_hot: bool, directory: Path, peers: bool
+) -> tuple[RefitConvex, dict[str, Work]]:
+    """Return the retrainer of the model, and each estimator's work by its name."""
+    train, queries = adult(one_hot=one_hot)
+    features = [name for name in train if name != "income"]
+    run = train_logistic(train, features=features, label="income", l2=L2, name="adult")
+    asked, labels = queries[features].to_numpy(), queries["income"].to_numpy()
+    works: dict[str, Work] = {
+        "ours: influence function": lambda: InfluenceFunction.fit(run, leave_one_out=False).scores(
+            asked, labels, target="margin"
+        ),
+        "ours: influence function, leave-one-out": lambda: InfluenceFunction.fit(run).scores(
+            asked, labels, target="margin"
+        ),
+    }
+    if peers:
+        works |= {
+            "traceprop 0.7.0 dot": lambda: _old_traceprop(run, asked, labels, "dot"),
+            "traceprop 0.7.0 trak": lambda: _old_traceprop(run, asked, labels, "trak"),
+            "pyinfluence": lambda: _pyinfluence(run, asked, labels),
+        }
+    return RefitConvex.of(run, asked, labels, directory=directory), works
+
+
+def _old_traceprop(
+    run: TrainingRun, asked: NDArray[np.float64], labels: NDArray[np.int64], estimator: str
+) -> NDArray[np.floating]:
+    from traceprop.attribution.attribution_engine import AttributionEngine  # noqa: PLC0415 - a peer
+    from traceprop.attribution.gradient_store import GradientStore  # noqa: PLC0415 - a peer
+
+    store = GradientStore(proj_dim=4096, seed=42)
+    store.log_batch(_gradients(run, run.features, run.targets), source_id="x")
+    engine = AttributionEngine(store, estimator=estimator)
+    return engine.attribute_scores_batch(_gradients(run, asked, labels))
+
+
+def _gradients(
+    run: TrainingRun, features: NDArray[np.float64], labels: NDArray[np.generic]
+) -> NDArray[np.float32]:
+    """Return gradients of the loss in the weights, without the intercept, as its experiments do."""
+    slopes = expit(run.outputs(features)[:, 0]) - labels
+    return (slopes[:, None] * features).astype(np.float32)
+
+
+def _pyinfluence(
+    run: TrainingRun, asked: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.floating]:
+    from pyinfluence import influence  # noqa: PLC0415 - a peer
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a peer
+
+    model = LogisticRegression(C=1 / L2, solver="newton-cholesky", tol=1e-8)
+    model.fit(run.features, run.labels)
+    scores = influence(model, run.features, run.labels, asked, labels, mode="loss")
+    return np.asarray(scores) / -expit(-_margins(run, asked, labels))[:, None]
+
+
+def _margins(
+    run: TrainingRun, asked: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    return (2 * labels - 1) * run.outputs(asked)[:, 0]
