@@ -10,6 +10,7 @@ jax = pytest.importorskip("jax")
 jnp = pytest.importorskip("jax.numpy")
 
 from tests.jax_precision import float64  # noqa: E402 (after the skip)
+from traceprop_engine.attribution.functionals import GroupGap, GroupMean  # noqa: E402
 from traceprop_engine.errors import (  # noqa: E402
     InfluenceTargetError,
     MetagradientMemoryError,
@@ -133,8 +134,15 @@ def test_sums_of_queries_have_the_sums_of_their_scores():
     summed = magic.scores(QUERIES, ANSWERS, target="loss", query_weights=weights)
     np.testing.assert_allclose(summed.scores, weights @ each.scores, atol=1e-12)
     assert (summed.target, summed.unit) == ("loss", "nats")
+    assert len(summed.functionals) == 3
+    groups = [GroupMean(np.ones(3, bool), "all"), GroupGap(np.arange(3) == 0, np.arange(3) == 1)]
+    named = magic.scores(QUERIES, ANSWERS, target="loss", functionals=[*groups, groups[0]])
+    np.testing.assert_allclose(named.scores[:2], summed.scores[:2], atol=1e-12)
+    assert named.functionals == ("all", "gap", "all")
     with pytest.raises(QueryShapeError, match="query_weights"):
         magic.scores(QUERIES, ANSWERS, query_weights=np.ones(3))
+    with pytest.raises(QueryShapeError, match="both"):
+        magic.scores(QUERIES, ANSWERS, query_weights=weights, functionals=groups)
 
 
 def test_other_targets_move_with_the_weights_as_their_scores_say():

@@ -70,15 +70,6 @@ def own_target(loss: Loss) -> NamedTarget:
     return "margin" if loss == "cross_entropy" else "prediction"
 
 
-def unit_of(loss: Loss, target: OutputTarget) -> str:
-    """Return the unit of a target."""
-    if callable(target):
-        return "unit of the function"
-    if loss == "squared":
-        return "unit of the label" if target == "prediction" else "half squared unit of the label"
-    return "nats" if target == "loss" else "log-odds"
-
-
 def encode_labels(labels: Any, loss: Loss, n_outputs: int, n: int) -> NDArray[np.generic]:
     """Return labels as losses read them: classes as int32 from 0, or float64 values, ``[n]``.
 

@@ -1,7 +1,7 @@
 """What a metagradient is taken of: targets of queries at the end of training, and their sums."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from traceprop_engine.attribution.functionals import Functional, functional_weights
 from traceprop_engine.errors import QueryShapeError
 from traceprop_engine.gradients import OutputTarget
 from traceprop_engine.jax_gradients import JaxTraining
@@ -28,6 +29,7 @@ class Functionals:
         labels: As the target reads them, ``[n_query]``.
         scalar: The target of one query.
         weights: ``[n_functionals, n_query]``; each query by itself where it is ``None``.
+        names: What the sums are called.
     """
 
     training: JaxTraining
@@ -35,6 +37,7 @@ class Functionals:
     labels: NDArray[np.generic]
     scalar: Scalar
     weights: NDArray[np.float64] | None = None
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -57,7 +60,20 @@ class Functionals:
         if given.ndim != 2 or given.shape[1] != n or not np.isfinite(given).all():  # noqa: PLR2004 - a matrix
             wanted = f"finite, [n_functionals, {n}]"
             raise QueryShapeError("query_weights", wanted, str(list(given.shape)))
-        return cls(training, queries, encoded, scalar, given)
+        names = tuple(f"query_weights[{at}]" for at in range(len(given)))
+        return cls(training, queries, encoded, scalar, given, names)
+
+    def mixed(self, functionals: Sequence[Functional]) -> "Functionals":
+        """Return functionals of these targets, linearised at the final parameters.
+
+        Raises:
+            QueryShapeError: These are weighted sums already.
+            FunctionalError: A functional is not defined for these queries.
+        """
+        if self.weights is not None:
+            raise QueryShapeError("functionals and query_weights", "one of the two", "both")
+        weights = functional_weights(functionals, self.values(self.training.final))
+        return replace(self, weights=weights, names=tuple(each.name for each in functionals))
 
     @property
     def n_functionals(self) -> int:

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traceprop_engine.attribution import AttributionScores, TopRows
+from traceprop_engine.attribution.checkpoints import target_unit
+from traceprop_engine.attribution.functionals import Functional
 from traceprop_engine.attribution.scores import Direction, check_k
 from traceprop_engine.errors import RoughTrainingError
 from traceprop_engine.gradients import OutputTarget
 from traceprop_engine.jax_gradients import JaxTraining
-from traceprop_engine.jax_gradients.scalars import own_target, unit_of
+from traceprop_engine.jax_gradients.scalars import own_target
 from traceprop_engine.metagradients.functionals import Functionals
 from traceprop_engine.metagradients.plan import MemoryPlan
 from traceprop_engine.metagradients.replay import Replay, Report
@@ -99,6 +101,7 @@ class Magic:
         labels: NDArray[np.generic] | Sequence[Any] | None = None,
         *,
         target: OutputTarget | None = None,
+        functionals: Sequence[Functional] | None = None,
         query_weights: Any = None,
         allow_rough: bool = False,
         progress: Report | None = None,
@@ -110,8 +113,10 @@ class Magic:
             labels: Their labels, for targets that need them.
             target: A named target, or a function of one query's outputs in JAX; the margin
                 (cross-entropy) or the prediction (squared loss) by default.
-            query_weights: ``[n_functionals, n_query]``: scores of these sums of the targets, such
-                as the mean of a group or the gap between two; each costs as much as one query.
+            functionals: Numbers of all queries together to explain instead, such as the mean of a
+                group or the gap between two; each costs as much as one query.
+            query_weights: ``[n_functionals, n_query]``: weighted sums of the targets to explain
+                instead.
             allow_rough: Score though the probe says that the training is not smooth.
             progress: Called now and then.
 
@@ -123,10 +128,13 @@ class Magic:
             QueryShapeError: Queries, labels or weights do not fit the training or each other.
             InfluenceTargetError: The net has no such target, or it needs labels.
             UnknownClassError: A label is no class of the net.
+            FunctionalError: A functional is not defined for these queries.
         """
         self._require_smooth(allow_rough)
         wanted = own_target(self.training.loss) if target is None else target
         asked = Functionals.of(self.training, features, labels, wanted, query_weights)
+        if functionals is not None:
+            asked = asked.mixed(functionals)
         scores = np.empty((asked.n_functionals, self.training.n_train))
         at_once, n_steps = self.plan.queries_at_once, self.plan.n_steps
         total = asked.n_blocks(at_once) * n_steps
@@ -140,7 +148,8 @@ class Magic:
             )
             scores[block] = slopes[: block.stop - block.start] * self.training.weights
         name = "prediction" if callable(wanted) else wanted
-        return AttributionScores(scores, name, unit_of(self.training.loss, wanted), self.method)
+        unit = target_unit(self.training, wanted)
+        return AttributionScores(scores, name, unit, self.method, asked.names)
 
     def top_k(
         self,
