@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from traceprop_engine.frames import track_polars
+from traceprop_engine.frames.of_polars import track_polars
 
 N_ROWS = 1_000_000
 REPEATS = 5

@@ -33,14 +33,8 @@ if TYPE_CHECKING:
         what_if_removed,
     )
     from traceprop_engine.exports import export_lineage
-    from traceprop_engine.frames import (
-        TrackedPolars,
-        TrackedTable,
-        concat_arrow,
-        concat_polars,
-        track_arrow,
-        track_polars,
-    )
+    from traceprop_engine.frames import TrackedTable, concat_arrow, track_arrow
+    from traceprop_engine.frames.of_polars import TrackedPolars, concat_polars, track_polars
     from traceprop_engine.fuzz import LineageCheck, check_lineage
     from traceprop_engine.identity import fingerprint_source, match_versions, row_fingerprints
     from traceprop_engine.jax_arrays import TrackedJax, from_jax, tracked_jit, tracked_vmap
@@ -111,7 +105,8 @@ _NAMES = {
     "estimators": "EstimatorFollowing fitted_statistic",
     "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
     "exports": "export_lineage",
-    "frames": "TrackedPolars TrackedTable concat_arrow concat_polars track_arrow track_polars",
+    "frames": "TrackedTable concat_arrow track_arrow",
+    "frames.of_polars": "TrackedPolars concat_polars track_polars",
     "fuzz": "LineageCheck check_lineage",
     "identity": "fingerprint_source match_versions row_fingerprints",
     "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
@@ -135,7 +130,7 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 
 _EXTRA_OF = {
     "estimators": "sklearn",
-    "frames": "polars",
+    "frames.of_polars": "polars",
     "jax_arrays": "jax",
     "tensors": "torch",
 }

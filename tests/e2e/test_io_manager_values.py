@@ -9,7 +9,8 @@ import pytest
 pl = pytest.importorskip("polars")
 
 from traceprop_dagster import TracepropIOManager, TracepropStore, source_file_assets  # noqa: E402
-from traceprop_engine.frames import TrackedPolars, TrackedTable  # noqa: E402
+from traceprop_engine.frames import TrackedTable  # noqa: E402
+from traceprop_engine.frames.of_polars import TrackedPolars  # noqa: E402
 from traceprop_engine.lineage.declare import record  # noqa: E402
 from traceprop_engine.recording import find_dataset_version, load_frame, load_table  # noqa: E402
 from traceprop_engine.tracing import trace_back  # noqa: E402

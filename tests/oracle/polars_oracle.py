@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from tests.oracle.planted_keys import plain_and_tracked
-from traceprop_engine.frames import track_polars
+from traceprop_engine.frames.of_polars import track_polars
 
 N = 24
 

@@ -1,23 +1,22 @@
 """Arrow tables that know their rows, against planted keys and against plain Arrow."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-pytest.importorskip("polars")
-
 from tests.oracle.planted_keys import keys_of, maps_to, plain_and_tracked, random_chain
 from traceprop_engine.errors import CaptureError
-from traceprop_engine.frames import (
-    concat_arrow,
-    track_arrow,
-    track_polars,
-)
+from traceprop_engine.frames import concat_arrow, track_arrow
 from traceprop_engine.lineage import CaptureSession
 
 pytestmark = pytest.mark.oracle
 N = 24
+ROOT = Path(__file__).parents[2]
 
 
 def visits(n=N, seed=0):
@@ -159,14 +158,38 @@ def test_concat():
 
 
 def test_rows_go_on_in_polars_and_pandas():
+    of_polars = pytest.importorskip("traceprop_engine.frames.of_polars")
     with CaptureSession() as session:
         table = track_arrow(visits(), "visits", session=session).sort_by("x")
-        polars = track_polars(table).reverse().to_arrow()
+        polars = of_polars.track_polars(table).reverse().to_arrow()
         frame = polars.to_pandas().query("g > 0")
         found, lineage = session.finish(track_arrow(frame))
     assert lineage.fidelity == "exact"
     assert all("query" in c.statistic or "polars" in c.statistic for c in lineage.contexts)
     assert maps_to(lineage, "visits") == keys_of(found)
+
+
+def test_tables_are_followed_where_polars_is_not_installed():
+    code = (
+        "import sys\n"
+        "sys.modules['polars'] = None  # as if it were not there\n"
+        "import pyarrow as pa\n"
+        "import traceprop_engine as tp\n"
+        "with tp.CaptureSession() as session:\n"
+        "    table = tp.track_arrow(pa.table({'x': [3, 1, 2]}), 'data', session=session)\n"
+        "    kept = tp.concat_arrow([table.sort_by('x'), table])\n"
+        "    print(session.lineage(kept).maps['data'].backward([0, 1]).tolist())\n"
+        "try:\n"
+        "    tp.track_polars\n"
+        "except tp.TracepropError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    rows, refusal = done.stdout.splitlines()
+    assert rows == "[1, 2]"
+    assert "traceprop-dagster[polars]" in refusal
 
 
 def test_facts_and_errors_are_those_of_the_table():

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal  # noqa: E402  (after importorskip
 from tests.oracle.planted_keys import keys_of, maps_to  # noqa: E402  (after importorskip)
 from tests.oracle.polars_oracle import PEOPLE, N, both, visits  # noqa: E402
 from traceprop_engine.errors import CaptureError  # noqa: E402  (after importorskip)
-from traceprop_engine.frames import TrackedPolars, concat_polars, track_polars  # noqa: E402
+from traceprop_engine.frames.of_polars import TrackedPolars, concat_polars, track_polars  # noqa: E402
 from traceprop_engine.lineage import CaptureSession  # noqa: E402
 
 pytestmark = pytest.mark.oracle

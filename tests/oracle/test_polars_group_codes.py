@@ -8,8 +8,8 @@ import pytest
 
 pl = pytest.importorskip("polars")
 
-from traceprop_engine.frames import group_codes as module  # noqa: E402
-from traceprop_engine.frames.group_codes import group_codes  # noqa: E402
+from traceprop_engine.frames.of_polars import group_codes as module  # noqa: E402
+from traceprop_engine.frames.of_polars.group_codes import group_codes  # noqa: E402
 
 N = 3_000
 DAY = dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC)

@@ -9,7 +9,7 @@ import polars as pl
 import polars.selectors as cs
 from polars.exceptions import PolarsError
 
-from traceprop_engine.frames.hidden_rows import numbered, row_numbers
+from traceprop_engine.frames.of_polars.hidden_rows import numbered, row_numbers
 from traceprop_engine.lineage.rows import IntArray
 
 _SLOTS_PER_KEY, _LEAST_SLOTS, _MOST_SLOTS = 16, 1 << 18, 1 << 24

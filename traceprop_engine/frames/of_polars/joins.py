@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from traceprop_engine.frames.hidden_names import OTHER_ROW, ROW
-from traceprop_engine.frames.hidden_rows import numbered, row_numbers, without_numbers
+from traceprop_engine.frames.of_polars.hidden_rows import numbered, row_numbers, without_numbers
 from traceprop_engine.lineage.rows import IntArray
 
 _KEYS = ("on", "left_on", "right_on")

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from traceprop_engine.frames.followed import FollowedFrame
-from traceprop_engine.frames.polars_groups import TrackedGroups
+from traceprop_engine.frames.of_polars.groups import TrackedGroups
 
 
 class TrackedLazy:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from traceprop_engine.errors import CaptureError
 from traceprop_engine.frames.followed import placed_input
 from traceprop_engine.frames.hidden_names import require_free
-from traceprop_engine.frames.polars_frame import TrackedPolars
+from traceprop_engine.frames.of_polars.frame import TrackedPolars
 from traceprop_engine.lineage.carriers import carried, placed_of, unmarked
 from traceprop_engine.lineage.marks import Mark, Node, Step
 from traceprop_engine.lineage.pandas_capture import CaptureSession

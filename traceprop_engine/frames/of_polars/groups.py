@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from traceprop_engine.frames.group_codes import group_codes
 from traceprop_engine.frames.hidden_names import ROW
-from traceprop_engine.frames.hidden_rows import numbered, row_numbers
+from traceprop_engine.frames.of_polars.group_codes import group_codes
+from traceprop_engine.frames.of_polars.hidden_rows import numbered, row_numbers
 from traceprop_engine.lineage.rows import IntArray
 
 _AGGREGATES = [

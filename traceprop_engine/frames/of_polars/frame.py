@@ -11,11 +11,9 @@ import numpy as np
 import polars as pl
 
 from traceprop_engine.frames.arrow_table import TrackedTable
-from traceprop_engine.frames.expressions import Reads, reads_of
 from traceprop_engine.frames.followed import note_frame
 from traceprop_engine.frames.hidden_names import OTHER_ROW, ROW
-from traceprop_engine.frames.hidden_rows import numbered, row_numbers, without_numbers
-from traceprop_engine.frames.polars_arguments import (
+from traceprop_engine.frames.of_polars.arguments import (
     hidden_keys,
     is_several,
     listed,
@@ -23,10 +21,12 @@ from traceprop_engine.frames.polars_arguments import (
     rows_of_key,
     tests_of,
 )
-from traceprop_engine.frames.polars_groups import TrackedGroups
-from traceprop_engine.frames.polars_joins import join_rows
-from traceprop_engine.frames.polars_lazy import TrackedLazy
-from traceprop_engine.frames.polars_operators import ComparedFrame
+from traceprop_engine.frames.of_polars.expressions import Reads, reads_of
+from traceprop_engine.frames.of_polars.groups import TrackedGroups
+from traceprop_engine.frames.of_polars.hidden_rows import numbered, row_numbers, without_numbers
+from traceprop_engine.frames.of_polars.joins import join_rows
+from traceprop_engine.frames.of_polars.lazy import TrackedLazy
+from traceprop_engine.frames.of_polars.operators import ComparedFrame
 from traceprop_engine.lineage.carriers import placed_of, plain_of
 
 _IN_PLACE = ("extend", "insert_column", "replace_column", "drop_in_place")
@@ -81,7 +81,7 @@ class TrackedPolars(ComparedFrame):
     """A `polars.DataFrame` that knows which rows of which inputs it holds.
 
     Example:
-        >>> from traceprop_engine.frames import track_polars
+        >>> from traceprop_engine.frames.of_polars import track_polars
         >>> visits = track_polars(pl.DataFrame({"patient": [1, 1, 2], "dose": [3, None, 5]}), "v")
         >>> doses = visits.drop_nulls().sort("dose", descending=True)
         >>> doses.to_polars()["dose"].to_list()

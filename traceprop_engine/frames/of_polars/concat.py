@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from traceprop_engine.errors import CaptureError
-from traceprop_engine.frames.polars_frame import TrackedPolars
+from traceprop_engine.frames.of_polars.frame import TrackedPolars
 from traceprop_engine.lineage.carriers import plain_of
 
 _BELOW = ("vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed")
