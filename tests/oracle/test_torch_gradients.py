@@ -475,6 +475,24 @@ class MeanOfBatch(nn.Module):
         return x - x.mean(0)
 
 
+class LargeBatches(nn.Module):
+    """Computes something else for larger batches than those that are tried at first."""
+
+    def forward(self, x):
+        return 2 * x if len(x) > 4 else x
+
+
+class SkipsInLargeBatches(nn.Module):
+    """Leaves out a layer, without another output, in larger batches than those tried at first."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return x + 0 * self.layer(x) if len(x) <= 4 else x
+
+
 class Noise(nn.Module):
     def forward(self, x):
         return x + torch.randn_like(x)
@@ -486,6 +504,8 @@ class Noise(nn.Module):
         ([nn.Linear(5, 3), MeanOfBatch()], "rows are mixed"),
         ([nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)], "'1'"),
         ([nn.Linear(5, 3), Noise()], "depend on chance"),
+        ([nn.Linear(5, 3), LargeBatches()], "depends on the batch"),
+        ([nn.Linear(5, 3), SkipsInLargeBatches()], "depends on the batch"),
     ],
 )
 def test_a_module_that_mixes_rows_or_draws_lots_is_refused(layers, reason):

@@ -228,6 +228,9 @@ def test_a_training_is_a_recorded_training():
         assert isinstance(found, RowGradients)
         np.testing.assert_array_equal(found.dense(), wanted.dense())
         np.testing.assert_array_equal(found.slopes, wanted.slopes)
+        some = training.train_gradients(checkpoint, rows=slice(7, 19))
+        np.testing.assert_allclose(some.dense(), wanted.dense()[7:19], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(some.slopes, wanted.slopes[7:19])
         asked = training.query_gradients(checkpoint, x[:3], y[:3], "margin")
         np.testing.assert_allclose(asked.dense(), wanted.dense()[:3], rtol=1e-12, atol=1e-14)
         outputs = module.eval()(torch.tensor(x)).detach()
@@ -542,6 +545,11 @@ def test_checkpoints_of_another_module_are_refused_with_the_names():
         TorchTraining.from_checkpoints([wrapped], module=net(), features=x, labels=y)
     with pytest.raises(UntrainableModuleError, match="'epoch', which is no tensor"):
         TorchTraining.from_checkpoints([state | {"epoch": 3}], module=net(), features=x, labels=y)
+
+
+def test_no_rows_have_no_gradients():
+    with pytest.raises(QueryShapeError, match="at least one"):
+        trained().train_gradients(0, rows=slice(N, None))
 
 
 def test_a_checkpoint_that_does_not_exist_is_refused():

@@ -7,14 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from traceprop_engine.errors import QueryShapeError
+from traceprop_engine.errors import QueryShapeError, UndefinedRowGradientError
 from traceprop_engine.gradients import LayerGradients, Loss, OutputTarget, RowGradients
-from traceprop_engine.torch_gradients.hooks import factor_pass
+from traceprop_engine.torch_gradients.hooks import Pass, factor_pass
 from traceprop_engine.torch_gradients.layers import Factors
 from traceprop_engine.torch_gradients.modules import trained_parameters, undisturbed
 from traceprop_engine.torch_gradients.plan import CapturePlan, own_parameters, plan_capture
 from traceprop_engine.torch_gradients.scalars import (
     Scalar,
+    close,
     needs_labels,
     rows_of_outputs,
     scalar_of,
@@ -117,10 +118,13 @@ def capture(
         within: Bytes to use beside the result, and what to call after each block.
 
     Raises:
-        QueryShapeError: The scalar of a row is not finite.
+        QueryShapeError: There are no rows, or the scalar of one is not finite.
+        UndefinedRowGradientError: Outputs of a row depend on the batch.
     """
     limit, progress = within
     n = len(table)
+    if n == 0:
+        raise QueryShapeError("rows", "at least one", "none")
     rows = max(1, min(limit // max(plan.bytes_per_row, 1), LARGEST_BLOCK))
     sheets: dict[str, Sheet] = {}
     values = next(iter(trained_parameters(module).values())).new_empty(n)
@@ -180,6 +184,7 @@ def _passes(
     for block in blocks_of(len(table), rows):
         features, labels = table.rows(block)
         found = factor_pass(module, layers, features, labels, scalar)
+        _check_block(module, found, features, set(watched))
         factors = {
             name: one.flat() if name in small else one for name, one in found.factors.items()
         }
@@ -188,6 +193,19 @@ def _passes(
             gradients = how(module, names, features, labels, scalar) if names else {}
             factors |= {name: Factors(None, one.flatten(1)) for name, one in gradients.items()}
         yield block, found.values, factors
+
+
+def _check_block(module: nn.Module, found: Pass, features: Tensor, watched: set[str]) -> None:
+    """Refuse a block in which the module took another way than on the rows it was tried on."""
+    row = slice(len(features) // 2, len(features) // 2 + 1)
+    with torch.no_grad():
+        alone = rows_of_outputs(module(features[row]))
+    if found.factors.keys() != watched or not close(found.outputs[row], alone):
+        raise UndefinedRowGradientError(
+            type(module).__name__,
+            "what it does with a row depends on the batch that the row is in",
+            "take out what decides or computes over the batch",
+        )
 
 
 def _check_values(values: Tensor) -> None:

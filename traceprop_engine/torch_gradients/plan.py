@@ -17,7 +17,7 @@ from traceprop_engine.errors import UndefinedRowGradientError
 from traceprop_engine.torch_gradients.hooks import factor_pass
 from traceprop_engine.torch_gradients.layers import Factors, flat_layout, rule_of
 from traceprop_engine.torch_gradients.modules import trained_parameters
-from traceprop_engine.torch_gradients.scalars import Scalar, rows_of_outputs
+from traceprop_engine.torch_gradients.scalars import Scalar, close, rows_of_outputs
 from traceprop_engine.torch_gradients.single_rows import Gradients, row_by_row, vectorised
 from traceprop_engine.torch_gradients.tables import Table
 
@@ -197,13 +197,13 @@ def _check_outputs(module: nn.Module, features: Tensor) -> None:
         together, again = (rows_of_outputs(module(features)) for _ in range(2))
         alone = torch.cat([rows_of_outputs(module(row[None])) for row in features])
     kind = type(module).__name__
-    if not _close(together, again):
+    if not close(together, again):
         raise UndefinedRowGradientError(
             kind,
             "in evaluation mode its outputs still depend on chance",
             "switch the noise off when `self.training` is false",
         )
-    if together.shape != alone.shape or not _close(together, alone):
+    if together.shape != alone.shape or not close(together, alone):
         raise UndefinedRowGradientError(
             kind,
             "a row alone has other outputs than the same row in a batch, so rows are mixed",
@@ -220,11 +220,6 @@ def _check_finite(probe: _Probe, rows: Sequence[int] | np.ndarray) -> None:
                     f"that of {name!r} in row {row} is not finite",
                     "look for missing or infinite features, or parameters that diverged",
                 )
-
-
-def _close(first: Tensor, second: Tensor) -> bool:
-    tolerance = float(torch.finfo(first.dtype).eps) ** 0.5
-    return torch.allclose(first, second, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def _place(layer: LayerPlan, names: Sequence[str]) -> int:

@@ -11,8 +11,16 @@ from torch import Tensor, nn
 
 from traceprop_engine.errors import QueryShapeError
 from traceprop_engine.gradients import Loss
-from traceprop_engine.torch_gradients.modules import refuse_undefined, trained_parameters
-from traceprop_engine.torch_gradients.scalars import encode_labels, rows_of_outputs
+from traceprop_engine.torch_gradients.modules import (
+    refuse_undefined,
+    trained_parameters,
+    undisturbed,
+)
+from traceprop_engine.torch_gradients.scalars import (
+    encode_labels,
+    rows_of_outputs,
+    trained_scalar,
+)
 
 NUMPY_TYPES: Final = {torch.float32: np.float32, torch.float64: np.float64}
 """The precisions that are captured."""
@@ -34,6 +42,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def part(self, rows: slice) -> "Table":
+        """Return a run of the rows as a table."""
+        return Table(self.features[rows], self.labels[rows], self.like)
 
     def rows(self, chosen: slice | NDArray[np.integer]) -> tuple[Tensor, Tensor]:
         """Return the features of some rows, copied, and their labels."""
@@ -95,6 +107,23 @@ def require_labels(labels: object) -> None:
     """
     if labels is None:
         raise QueryShapeError("labels", "given, as this scalar reads them", "None")
+
+
+def check_rows(
+    module: nn.Module,
+    features: NDArray[np.generic],
+    labels: NDArray[np.generic],
+    loss: Loss,
+) -> None:
+    """Refuse training rows that do not fit a module, by the output of the first one.
+
+    Raises:
+        TracepropError: The module cannot be recorded, or features or labels do not fit it.
+    """
+    with undisturbed(module), torch.no_grad():
+        table = read_table(module, features, labels, loss)
+        rows, known = table.rows(slice(1))
+        trained_scalar(loss)(rows_of_outputs(module(rows)), known)
 
 
 def blocks_of(n: int, rows: int) -> Iterator[slice]:

@@ -1,7 +1,7 @@
 """A recorded training of a PyTorch module: its checkpoints and the rows it was trained on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from traceprop_engine.errors import QueryShapeError, RecordedStepsError
+from traceprop_engine.errors import ModuleShapeError, QueryShapeError, RecordedStepsError
 from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
 from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.torch_gradients.capture import (
@@ -35,6 +35,7 @@ from traceprop_engine.torch_gradients.scalars import rows_of_outputs, trained_sc
 from traceprop_engine.torch_gradients.tables import (
     Table,
     blocks_of,
+    check_rows,
     checked_features,
     feature_tensor,
     read_table,
@@ -83,11 +84,12 @@ class TorchTraining:
     index: pd.Index | None = None
     recipe: TrainingRecipe | None = None
     memory_limit: int = DEFAULT_MEMORY
+    _plans: dict[int, CapturePlan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "module", private_copy(self.module))
-        for field in ("features", "labels"):
-            object.__setattr__(self, field, _read_only(getattr(self, field)))
+        for name in ("features", "labels"):
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
         if self.index is None:
             object.__setattr__(self, "index", pd.RangeIndex(len(self.features)))
         self._check_steps()
@@ -136,7 +138,7 @@ class TorchTraining:
             TracepropError: The net is not of this module, by names and shapes.
         """
         states = tuple(net.parameters(checkpoint) for checkpoint in range(len(net.steps)))
-        return cls(
+        training = cls(
             module,
             tuple(arrays_of(state, type(module).__name__) for state in states),
             net.steps,
@@ -146,6 +148,10 @@ class TorchTraining:
             net.name,
             recipe=net.recipe,
         )
+        if training.n_parameters != net.n_parameters:
+            ours, theirs = f"{training.n_parameters} trained", f"{net.n_parameters} trained"
+            raise ModuleShapeError(f"The stored net {net.name!r}", "all parameters", ours, theirs)
+        return training
 
     @property
     def n_train(self) -> int:
@@ -179,11 +185,18 @@ class TorchTraining:
         """Return parameters and buffers at a checkpoint, by their names in the module."""
         return self.states[checkpoint]
 
-    def train_gradients(self, checkpoint: int, *, progress: Progress | None = None) -> RowGradients:
-        """Return the gradients of all training rows, with slopes and curvatures.
+    def train_gradients(
+        self,
+        checkpoint: int,
+        *,
+        rows: slice = slice(None),
+        progress: Progress | None = None,
+    ) -> RowGradients:
+        """Return the gradients of the training rows, with slopes and curvatures.
 
         Args:
             checkpoint: Position in `steps`.
+            rows: A run of them; all by default.
             progress: Called after each block with the rows that are done and with all of them.
 
         Raises:
@@ -191,7 +204,8 @@ class TorchTraining:
         """
         module = self.at(checkpoint)
         with undisturbed(module):
-            table, plan = self._planned(module)
+            plan = self._planned(module, checkpoint)
+            table = self._table(module).part(rows)
             scalar = trained_scalar(self.loss)
             return capture(module, plan, table, scalar, self.loss, (self.memory_limit, progress))
 
@@ -217,7 +231,7 @@ class TorchTraining:
         module = self.at(checkpoint)
         asked = target if target is not None else self.default_target
         with undisturbed(module):
-            _, plan = self._planned(module)
+            plan = self._planned(module, checkpoint)
             table = read_table(module, features, labels, self.loss)
             scalar = asked_scalar(module, table, labels, asked, self.loss)
             return capture(module, plan, table, scalar, None, (self.memory_limit, None))
@@ -235,7 +249,7 @@ class TorchTraining:
         """
         module = self.at(checkpoint)
         with undisturbed(module):
-            return self._planned(module)[1]
+            return self._planned(module, checkpoint)
 
     def outputs(
         self, features: NDArray[np.generic] | None = None, checkpoint: int = -1
@@ -300,10 +314,16 @@ class TorchTraining:
         saved.check_outputs(training.outputs(saved.features[:_COMPARED_ROWS]), outputs)
         return training
 
-    def _planned(self, module: nn.Module) -> tuple[Table, CapturePlan]:
-        table = read_table(module, self.features, self.labels, self.loss)
-        scalar = trained_scalar(self.loss)
-        return table, plan_capture(module, table, scalar)
+    def _table(self, module: nn.Module) -> Table:
+        return read_table(module, self.features, self.labels, self.loss)
+
+    def _planned(self, module: nn.Module, checkpoint: int) -> CapturePlan:
+        """Return the plan of a checkpoint; it is the same for training rows and all queries."""
+        position = checkpoint % len(self.steps)
+        if position not in self._plans:
+            scalar = trained_scalar(self.loss)
+            self._plans[position] = plan_capture(module, self._table(module), scalar)
+        return self._plans[position]
 
     def _saved(self) -> SavedTraining:
         return SavedTraining(
@@ -334,23 +354,6 @@ class TorchTraining:
         if labelled != n:
             raise QueryShapeError("index", f"of {n} rows, as the features", f"{labelled}")
         check_rows(self.at(-1), self.features, self.labels, self.loss)
-
-
-def check_rows(
-    module: nn.Module,
-    features: NDArray[np.generic],
-    labels: NDArray[np.generic],
-    loss: Loss,
-) -> None:
-    """Refuse training rows that do not fit a module, by the output of the first one.
-
-    Raises:
-        TracepropError: The module cannot be recorded, or features or labels do not fit it.
-    """
-    with undisturbed(module), torch.no_grad():
-        table = read_table(module, features, labels, loss)
-        rows, known = table.rows(slice(1))
-        trained_scalar(loss)(rows_of_outputs(module(rows)), known)
 
 
 def _read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:
