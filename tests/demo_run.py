@@ -158,7 +158,7 @@ def write_data(root: Path) -> Path:
 def run_demo(root: Path) -> DemoRun:
     """Write the files and run the demo's job in this process."""
     write_data(root)
-    job = demo_definitions(root).resolve_job_def("demo")
+    job = demo_definitions(root, nets=False).resolve_job_def("demo")
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance).success
     return DemoRun(root)

@@ -24,6 +24,7 @@ from traceprop_dagster.metadata import (
     dataset_name,
     frame_metadata,
     lineage_metadata,
+    net_run_metadata,
     table_metadata,
     training_run_metadata,
 )
@@ -37,6 +38,8 @@ from traceprop_dagster.values import (
     value_of,
     wanted_class,
 )
+from traceprop_engine.gradients.net_run import NetPredictions, NetRun
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.lineage import CaptureSession
 from traceprop_engine.lineage.captured import CapturedLineage, ContextDependency
 from traceprop_engine.lineage.carriers import Recorded, plain_of
@@ -56,6 +59,8 @@ from traceprop_engine.recording import (
     load_table,
     load_training_run,
     record_dataset,
+    record_net_predictions,
+    record_net_run,
     record_predictions,
     record_source,
     record_training_run,
@@ -67,7 +72,6 @@ from traceprop_engine.training import Predictions, TrainingRun
 SOURCE_PATH_KEY = "traceprop/source_path"
 SOURCE_OPTIONS_KEY = "traceprop/source_options"
 SOURCE_IDENTITY_KEY = "traceprop/source_identity"
-_PREDICT = "TrainingRun.predict"
 
 StepId = tuple[str, str, int]
 
@@ -98,7 +102,7 @@ class _Step:
 
 
 class TracepropIOManager(dg.ConfigurableIOManager):
-    """Keeps frames, arrays, training runs and predictions in a store, with the lineage of each row.
+    """Keeps frames, arrays, models and predictions in a store, with the lineage of each row.
 
     An input of an asset comes as the class that it is annotated with, whatever the asset before
     returned: a frame of pandas (the default), Polars or Arrow, a NumPy array, a PyTorch tensor. A
@@ -108,6 +112,9 @@ class TracepropIOManager(dg.ConfigurableIOManager):
     rows (``traceprop/row_wise``, ``traceprop/context``), or the body returns what `record` gives.
     What nobody follows is recorded as unknown, which `build_lineage_coverage_checks` can turn into
     a failure.
+
+    A model comes as what it was returned as: a `TrainingRun`; a `NetRun` comes as the `StoredNet`
+    that the store holds of it, to be restored with its code.
 
     With a ``granularity`` other than ``ROW`` no body is followed: which assets went into which is
     kept, and so are declared rows; all other rows are unknown. What assets return is the same.
@@ -158,7 +165,10 @@ class TracepropIOManager(dg.ConfigurableIOManager):
         if isinstance(obj, TrainingRun):
             rows = with_declared_rows(obj.index, declared, step.session)
             return self._write_training_run(store, made, step, obj, step.session.lineage(rows))
-        if isinstance(obj, Predictions):
+        if isinstance(obj, NetRun):
+            rows = with_declared_rows(obj.index, declared, step.session)
+            return self._write_net_run(store, made, step, obj, step.session.lineage(rows))
+        if isinstance(obj, (Predictions, NetPredictions)):
             frame = with_declared_rows(obj.frame, declared, step.session)
             return self._write_predictions(store, made, step, replace(obj, frame=frame))
         kind = kind_of(type(plain_of(obj)))
@@ -278,16 +288,40 @@ class TracepropIOManager(dg.ConfigurableIOManager):
             **_link("traceprop/run_page", self.store.page("run", run_id)),
         }
 
+    def _write_net_run(
+        self,
+        store: Store,
+        made: Materialization,
+        step: _Step,
+        run: NetRun,
+        lineage: CapturedLineage,
+    ) -> dict[str, Any]:
+        version_id, run_id = record_net_run(store, made, run, lineage)
+        net = load_training_run(store, run_id).run
+        facts = net_run_metadata(run_id, net) if isinstance(net, StoredNet) else {}
+        return {
+            **self._dataset_metadata(step, version_id, lineage),
+            **facts,
+            **_link("traceprop/run_page", self.store.page("run", run_id)),
+        }
+
     def _write_predictions(
-        self, store: Store, made: Materialization, step: _Step, predictions: Predictions
+        self,
+        store: Store,
+        made: Materialization,
+        step: _Step,
+        predictions: Predictions | NetPredictions,
     ) -> dict[str, Any]:
         model_name, model = _only_model(made.dataset, step)
         plain, lineage = step.session.finish(predictions.frame)
         lineage = check_witness(lineage, _known_frames(step, lineage), plain)
         lineage = _with_model(lineage, model_name, model)
-        version_id = record_predictions(
-            store, made, replace(predictions, frame=plain), lineage, model
-        )
+        if isinstance(predictions, NetPredictions):
+            of_net = replace(predictions, frame=plain)
+            version_id = record_net_predictions(store, made, of_net, lineage, model)
+        else:
+            written = replace(predictions, frame=plain)
+            version_id = record_predictions(store, made, written, lineage, model)
         return self._dataset_metadata(
             step, version_id, lineage, map(str, plain.columns)
         ) | frame_metadata(plain)
@@ -343,7 +377,8 @@ def _only_model(dataset: str, step: _Step) -> tuple[str, RecordedRun]:
 def _with_model(lineage: CapturedLineage, name: str, model: RecordedRun) -> CapturedLineage:
     """Add that every prediction depends on all training rows, through the parameters."""
     members = RowMap.groups(np.zeros(model.run.n_train, dtype=np.int32), 1)
-    context = ContextDependency(input=name, statistic=_PREDICT, column=None, members=members)
+    statistic = "NetRun.predict" if isinstance(model.run, StoredNet) else "TrainingRun.predict"
+    context = ContextDependency(input=name, statistic=statistic, column=None, members=members)
     return replace(lineage, contexts=(*lineage.contexts, context))
 
 

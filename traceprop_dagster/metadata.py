@@ -14,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 
 from traceprop_engine.explanation import Counterfactual, Explanation, InfluentialRow, SourceLine
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.lineage.captured import CapturedLineage
+from traceprop_engine.quality import LdsQuality
 from traceprop_engine.sources import SourceVersion
 from traceprop_engine.training import TrainingRun
 
@@ -107,6 +109,54 @@ def training_run_metadata(run_id: str, run: TrainingRun) -> dict[str, Any]:
     return metadata
 
 
+def net_run_metadata(run_id: str, net: StoredNet) -> dict[str, Any]:
+    """Return what the training of a net reached: its size, its checkpoints, metrics and loss."""
+    metadata: dict[str, Any] = {
+        "traceprop/training_run": run_id,
+        "dagster/row_count": net.n_train,
+        "traceprop/family": net.family,
+        "traceprop/parameters": net.n_parameters,
+        "traceprop/steps": net.steps[-1],
+        "traceprop/checkpoints": ", ".join(f"{step:,}" for step in net.steps),
+    }
+    metadata |= {f"train/{name}": value for name, value in net.metrics.items()}
+    if len(net.loss_curve) > 1:
+        caption = (
+            f"{net.loss_curve[0]:.4g} to {net.loss_curve[-1]:.4g}, mean of the training rows at "
+            f"{len(net.steps)} checkpoints"
+        )
+        metadata["traceprop/loss_curve"] = line_plot(net.loss_curve, label="loss", caption=caption)
+    return metadata
+
+
+def quality_metadata(quality: LdsQuality, min_lds: float) -> dict[str, Any]:
+    """Return how good an attribution is, with what it takes to compare it with another one."""
+    low, high = quality.interval
+    metadata: dict[str, Any] = {
+        "traceprop/lds": quality.mean,
+        "traceprop/lds_low": low,
+        "traceprop/lds_high": high,
+        "traceprop/lds_wanted": min_lds,
+        "traceprop/quality": dg.MetadataValue.md(
+            markdown_table(
+                ["measured", "value"],
+                [
+                    ["method", quality.method],
+                    ["target", quality.target],
+                    ["queries", f"{quality.n_query:,}"],
+                    ["subsets", f"{quality.n_subsets:,} of {quality.keep:.0%} of the rows"],
+                    ["training rows", f"{quality.n_train:,}"],
+                    ["models a subset", quality.seeds_per_subset],
+                    ["seeds", quality.seed_policy],
+                ],
+            )
+        ),
+    }
+    if quality.ceiling is not None:
+        metadata["traceprop/lds_ceiling"] = quality.ceiling
+    return metadata
+
+
 def explanation_metadata(
     explanations: Sequence[Explanation], pages: Sequence[str | None]
 ) -> dict[str, Any]:
@@ -151,7 +201,9 @@ def counterfactual_metadata(effects: Sequence[tuple[int, Counterfactual]]) -> di
     return metadata
 
 
-def line_plot(values: Sequence[float], *, label: str) -> dg.MarkdownMetadataValue:
+def line_plot(
+    values: Sequence[float], *, label: str, caption: str | None = None
+) -> dg.MarkdownMetadataValue:
     """Return a line plot of ``values`` as a Markdown image that Dagster shows inline."""
     step = max(1, -(-len(values) // _PLOT_POINTS))
     shown = [*values[::step], *([] if (len(values) - 1) % step == 0 else values[-1:])]
@@ -167,8 +219,9 @@ def line_plot(values: Sequence[float], *, label: str) -> dg.MarkdownMetadataValu
         f'<polyline points="{points}" fill="none" stroke="#4f43dd" stroke-width="2"/></svg>'
     )
     encoded = base64.b64encode(svg.encode()).decode()
-    caption = f"{label}: {values[0]:.6g} to {values[-1]:.6g} in {len(values) - 1} steps"
-    return dg.MetadataValue.md(f"![{label}](data:image/svg+xml;base64,{encoded})\n\n{caption}")
+    steps = f"{values[0]:.6g} to {values[-1]:.6g} in {len(values) - 1} steps"
+    told = f"{label}: {caption or steps}"
+    return dg.MetadataValue.md(f"![{label}](data:image/svg+xml;base64,{encoded})\n\n{told}")
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -33,7 +33,9 @@ SUPPORTED = (
     "ndarray",
     "torch.Tensor",
     "TrainingRun",
+    "NetRun",
     "Predictions",
+    "NetPredictions",
 )
 """What the IO manager keeps, in words."""
 

@@ -12,6 +12,7 @@ import dagster as dg
 
 from traceprop_dagster.demo.data import DatasetName, write_demo_data
 from traceprop_dagster.demo.definitions import DEFAULT_FOLDER, demo_definitions
+from traceprop_dagster.demo.nets import NETS
 from traceprop_dagster.errors import DemoFailedError
 from traceprop_engine.cli.render import render_explanation
 from traceprop_engine.explanation import (
@@ -44,27 +45,45 @@ _OUR_PACKAGES = ("traceprop_engine.", "traceprop_dagster.")
     help="Real hospital data, or a small generated hospital that needs no extra.",
 )
 @click.option("--row", type=int, default=None, help="The prediction to explain, by its row.")
+@click.option(
+    "--nets", is_flag=True, help="Train a PyTorch and a JAX net on the same table as well."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-def demo(folder: Path, dataset: DatasetName, row: int | None, *, as_json: bool) -> None:
+def demo(folder: Path, dataset: DatasetName, row: int | None, *, nets: bool, as_json: bool) -> None:
     """Run the demo pipeline through Dagster and explain one prediction.
 
-    Without --row it explains the patient of the test split with the highest risk.
+    Without --row it explains the patient of the test split with the highest risk. With --nets it
+    explains the same patient's risk by each net too.
     """
     root = folder.expanduser().absolute()
     say("Writing patients.csv, labs.csv and events.csv …")
     write_demo_data(root / "data", dataset)
-    materialize(root)
-    explanation, counterfactual = answer(Store.open(root / "store"), row)
+    materialize(root, nets=nets)
+    store = Store.open(root / "store")
+    explanation, counterfactual = answer(store, row)
+    of_nets = explained_by_nets(store, explanation.prediction.row) if nets else []
     if as_json:
         value = explanation.to_dict() | {"counterfactual": counterfactual.to_dict()}
+        value |= {"nets": [each.to_dict() for each in of_nets]} if nets else {}
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
         return
     width = min(shutil.get_terminal_size((100, 40)).columns, 120)
     click.echo(render_explanation(explanation, counterfactual, width=width))
+    for each in of_nets:
+        click.echo("\n" + render_explanation(each, None, width=width))
     say(next_steps(root, explanation.prediction.row))
 
 
-def materialize(root: Path) -> None:
+def explained_by_nets(store: Store, row: int) -> list[Explanation]:
+    """Explain the same prediction by each net that was trained, its five strongest rows."""
+    return [
+        explain_prediction(store, load_predictions(store, net.predictions), row, top_k=5)
+        for net in NETS
+        if net.is_there
+    ]
+
+
+def materialize(root: Path, *, nets: bool = False) -> None:
     """Observe the sources and run the pipeline in this process, saying what it does.
 
     A file that cannot be read is refused before anything is recorded.
@@ -72,12 +91,19 @@ def materialize(root: Path) -> None:
     Raises:
         DemoFailedError: A source or a step failed.
     """
-    definitions = demo_definitions(root, hooks=frozenset({_say_step}))
+    definitions = demo_definitions(root, hooks=frozenset({_say_step}), nets=nets)
+    wanted = NETS if nets else ()
     with _instance(root / "dagster_home") as instance:
         say("Looking at the source files …")
         _run(definitions.resolve_job_def("observe_sources"), instance)
         say("Running the pipeline through Dagster …")
         _run(definitions.resolve_job_def("demo"), instance)
+        for net in wanted:
+            if not net.is_there:
+                say(f"  {net.note}")
+        if any(net.is_there for net in wanted):
+            say("Training the nets …")
+            _run(definitions.resolve_job_def("nets"), instance)
 
 
 def _run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> None:
@@ -104,7 +130,7 @@ def next_steps(root: Path, row: int) -> str:
     home, store = root / "dagster_home", root / "store"
     return (
         "\nGo on:\n"
-        f"  traceprop explain --store {store} --row {row} --all-lines\n"
+        f"  traceprop explain predictions --store {store} --row {row} --all-lines\n"
         f"  traceprop affected patients --line 2 --store {store}\n"
         f"  traceprop serve --store {store}\n"
         f"  TRACEPROP_DEMO_DIR={root} DAGSTER_HOME={home} dagster dev -m "

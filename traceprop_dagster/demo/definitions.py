@@ -11,8 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from traceprop_dagster.checks import build_lineage_coverage_checks
+from traceprop_dagster.checks import (
+    build_attribution_quality_check,
+    build_lineage_coverage_checks,
+)
 from traceprop_dagster.demo import pipeline
+from traceprop_dagster.demo.nets import NETS
 from traceprop_dagster.io_manager import TracepropIOManager
 from traceprop_dagster.model_assets import build_attribution_asset, build_removal_asset
 from traceprop_dagster.resources import TracepropStore
@@ -22,6 +26,8 @@ from traceprop_engine.training import Predictions, TrainingRun, train_logistic
 DEFAULT_FOLDER = "traceprop_demo"
 DEFAULT_PAGE_URL = "http://127.0.0.1:4004"
 L2 = 1.0
+MIN_CONVEX_LDS = 0.9
+"""What the check of the logistic model asks of its influence scores."""
 
 
 @dg.asset(group_name="preprocessing", kinds={"pandas"})
@@ -77,6 +83,8 @@ def demo_definitions(
     folder: Path,
     page_url: str | None = DEFAULT_PAGE_URL,
     hooks: frozenset[dg.HookDefinition] = frozenset(),
+    *,
+    nets: bool = True,
 ) -> dg.Definitions:
     """Return the demo pipeline over the files in a folder.
 
@@ -84,6 +92,7 @@ def demo_definitions(
         folder: It holds ``data`` with the three files; the store is made in ``store``.
         page_url: Address of `traceprop serve`, for links; ``None`` for no links.
         hooks: Called as the steps of the jobs succeed or fail.
+        nets: Whether to have the nets, as far as their frameworks are installed.
     """
     root = folder.expanduser().absolute()
     store = TracepropStore(path=str(root / "store"), page_url=page_url)
@@ -94,14 +103,27 @@ def demo_definitions(
     )
     assets = [*PREPROCESSING, *MODEL, explained, removed]
     checked = [asset.key for asset in [*PREPROCESSING, *MODEL]]
+    parts = [net.parts() for net in NETS if nets and net.is_there]
+    of_nets = [asset for assets_of_net, _ in parts for asset in assets_of_net]
+    quality = [
+        build_attribution_quality_check(predictions=predictions.key, min_lds=MIN_CONVEX_LDS),
+        *(check for _, check in parts),
+    ]
+    coverage = build_lineage_coverage_checks(assets=checked, min_coverage=1.0)
+    selections = {
+        "observe_sources": dg.AssetSelection.assets(*files),
+        "demo": dg.AssetSelection.assets(*assets).without_checks()
+        | dg.AssetSelection.checks(coverage),
+        "nets": dg.AssetSelection.assets(*of_nets).without_checks() if of_nets else None,
+        "attribution_quality": dg.AssetSelection.checks(*quality),
+    }
     return dg.Definitions(
-        assets=[*source_file_assets(files), *assets],
-        asset_checks=[build_lineage_coverage_checks(assets=checked, min_coverage=1.0)],
+        assets=[*source_file_assets(files), *assets, *of_nets],
+        asset_checks=[coverage, *quality],
         jobs=[
-            dg.define_asset_job(
-                "observe_sources", selection=dg.AssetSelection.assets(*files), hooks=hooks
-            ),
-            dg.define_asset_job("demo", selection=dg.AssetSelection.assets(*assets), hooks=hooks),
+            dg.define_asset_job(name, selection=selection, hooks=hooks)
+            for name, selection in selections.items()
+            if selection is not None
         ],
         resources={"store": store, "io_manager": TracepropIOManager(store=store)},
     )

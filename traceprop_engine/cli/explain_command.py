@@ -35,15 +35,15 @@ from traceprop_engine.explanation.explain import choose_row
     "--remove-first/--no-remove-first",
     default=True,
     show_default=True,
-    help="Take the strongest row out of the model, and see what that does.",
+    help="Take the strongest row out of the model, and see what that does; not for nets.",
 )
 @click.option("--all-lines", is_flag=True, help="Show every source line of the strongest row.")
 @json_option(
     "prediction (dataset, dataset_version_id, row, values, lines), training_run_id, model, "
     "n_training_rows, target, unit, method, rows (rank, training_row, influence, lines, steps, "
     "unknown), statistics, and counterfactual (training_rows, target, unit, before, "
-    "predicted_change, found_change, gradient_norm, n_steps), null with --no-remove-first. "
-    "Each of lines has source, uri, sha256, row, line_number, text, unavailable."
+    "predicted_change, found_change, gradient_norm, n_steps), null with --no-remove-first and "
+    "for nets. Each of lines has source, uri, sha256, row, line_number, text, unavailable."
 )
 @store_option
 def explain(  # noqa: PLR0913 (one argument for each option)
@@ -73,7 +73,9 @@ def explain(  # noqa: PLR0913 (one argument for each option)
     progress("Scoring the training rows")
     explanation = explain_prediction(store, predictions, number, top_k=top_k, target=asked)
     counterfactual = None
-    if remove_first and explanation.rows:
+    if remove_first and predictions.is_of_net:
+        progress("The model is a net: no Newton step takes a row out of it, so none is removed")
+    elif remove_first and explanation.rows:
         progress("Removing the strongest row")
         strongest = [explanation.rows[0].training_row]
         counterfactual = removal_effect(predictions, number, strongest, target=asked)

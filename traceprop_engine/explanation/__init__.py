@@ -1,5 +1,11 @@
 """The one question, answered: which source rows made this prediction, and what without them?"""
 
+from traceprop_engine.explanation.attribution_quality import (
+    QualityPlan,
+    RetrainerOf,
+    measure_attribution,
+    record_attribution_quality,
+)
 from traceprop_engine.explanation.counterfactual import (
     Counterfactual,
     removal_effect,
@@ -32,6 +38,8 @@ __all__ = [
     "Explanation",
     "InfluentialRow",
     "PredictionSet",
+    "QualityPlan",
+    "RetrainerOf",
     "SourceLine",
     "SourceLines",
     "Step",
@@ -40,7 +48,9 @@ __all__ = [
     "explain",
     "explain_prediction",
     "load_predictions",
+    "measure_attribution",
     "query_id_of",
+    "record_attribution_quality",
     "record_counterfactual",
     "record_explanation",
     "removal_effect",

@@ -22,6 +22,7 @@ from traceprop_engine.recording import (
     load_training_run,
 )
 from traceprop_engine.store import Store
+from traceprop_engine.training.tables import class_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,21 +62,53 @@ class PredictionSet:
         return self.model.convex.outputs(self.features)[:, -1]
 
     def scores(self, row: int, *, target: Target | None = None) -> AttributionScores:
-        """Score every training row for one prediction.
-
-        Args:
-            row: Row number of the prediction.
-            target: The output to explain.
+        """Score every training row for one prediction; see `scores_of`.
 
         Raises:
             RowNotFoundError: There is no such row.
             InfluenceTargetError: The model has no such target, or it was not recorded.
         """
-        features, labels = self.query(row)
-        if not isinstance(self.model.run, StoredNet):
-            return self.influence.scores(features, labels, target=target)
-        number = np.array([[row]], dtype=np.float64)
-        return self.net_influence.scores(number, target=target or self._net.recorded.target)
+        if not 0 <= row < self.version.n_rows:
+            raise RowNotFoundError(self.version.dataset, row, self.version.n_rows)
+        return self.scores_of(np.array([row]), target=target)
+
+    def scores_of(
+        self, rows: npt.NDArray[np.integer], *, target: Target | None = None
+    ) -> AttributionScores:
+        """Score every training row for predictions, ``[n_query, n_train]``.
+
+        Args:
+            rows: Row numbers of the predictions.
+            target: The output to explain, as for `explain`.
+
+        Raises:
+            InfluenceTargetError: The model has no such target, or it was not recorded.
+        """
+        if isinstance(self.model.run, StoredNet):
+            numbers = np.asarray(rows, dtype=np.float64)[:, np.newaxis]
+            return self.net_influence.scores(numbers, target=target or self._net.recorded.target)
+        labels = None if self.labels is None else self.labels[rows]
+        return self.influence.scores(self.features[rows], labels, target=target)
+
+    def explained_labels(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Return what the explained output of predictions is of, ``[n_query]``.
+
+        Of a softmax net, the position of the predicted class; of a convex model, that of the true
+        one. A logit or a value is of no class, and 0 stands for it.
+        """
+        run = self.model.run
+        if run.family != "softmax":
+            return np.zeros(len(rows))
+        if isinstance(run, StoredNet):
+            predicted = self.frame["predicted"].to_numpy()[rows]
+            return class_positions(predicted, run.classes)
+        known = self.labels
+        return np.zeros(len(rows)) if known is None else run.encode(known[rows])
+
+    @property
+    def is_of_net(self) -> bool:
+        """Whether the model is a net, of which the store has no code."""
+        return isinstance(self.model.run, StoredNet)
 
     @property
     def _net(self) -> StoredNet:

@@ -16,6 +16,7 @@ _JSON = {
     "loss_curve",
     "metrics",
     "n_rows_in",
+    "quality_detail",
     "training_rows",
 }
 Facts = dict[str, Any]

@@ -1,10 +1,14 @@
 """The page of a training run."""
 
+from dataclasses import asdict
+
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.recording import load_training_run
 from traceprop_engine.serving.facts import Facts, facts
 from traceprop_engine.serving.svg import curve_svg
 from traceprop_engine.serving.views import View
 from traceprop_engine.store import Store
+from traceprop_engine.training import TrainingRun
 
 
 def run_page(store: Store, training_run_id: str) -> View:
@@ -25,15 +29,42 @@ def run_page(store: Store, training_run_id: str) -> View:
         """,
         [recorded.id],
     )
-    curve = recorded.run.loss_curve
+    run = recorded.run
+    curve = run.loss_curve
     return View(
         "run",
         {
-            "run": recorded.run,
+            "run": run,
+            "is_net": isinstance(run, StoredNet),
+            "recipe": _recipe(run),
+            "qualities": _qualities(store, recorded.id),
             "details": details,
             "curve": curve_svg(curve) if len(curve) > 1 else None,
             "predictions": _predictions(store, recorded.id),
         },
+    )
+
+
+def _recipe(run: TrainingRun | StoredNet) -> list[tuple[str, object]]:
+    """Return how a net was trained, setting by setting, as far as it is known."""
+    if not isinstance(run, StoredNet) or run.recipe is None:
+        return []
+    return [
+        (name.replace("_", " "), value)
+        for name, value in asdict(run.recipe).items()
+        if name != "checkpoint_fractions"
+    ]
+
+
+def _qualities(store: Store, training_run_id: str) -> list[Facts]:
+    return facts(
+        store,
+        """
+        SELECT measure, target, value, low, high, ceiling, method,
+            detail AS quality_detail
+        FROM attribution_quality WHERE training_run_id = ? ORDER BY commit_no DESC LIMIT 20
+        """,
+        [training_run_id],
     )
 
 
