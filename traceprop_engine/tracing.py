@@ -104,8 +104,8 @@ class LineageGraph:
     def __init__(self, store: Store, versions: Sequence[Mapping[str, Any]]) -> None:
         self._store = store
         self.versions = {str(row["dataset_version_id"]): row for row in versions}
-        self._maps = self._read("row_map")
-        self._ops = self._read("op")
+        self._maps = self._read("row_map", _MAP_COLUMNS)
+        self._ops = self._read("op", "*")
         self._loaded: dict[tuple[str, int], RowMap] = {}
 
     @classmethod
@@ -118,10 +118,10 @@ class LineageGraph:
         """Return the graph of all that was made from a source version or dataset version."""
         return cls(store, _closure(store, input_id, _DOWNSTREAM))
 
-    def _read(self, table: str) -> dict[str, list[Mapping[str, Any]]]:
+    def _read(self, table: str, columns: str) -> dict[str, list[Mapping[str, Any]]]:
         grouped: dict[str, list[Mapping[str, Any]]] = {key: [] for key in self.versions}
         found = self._store.query(
-            f"SELECT * FROM {table} WHERE list_contains($ids, dataset_version_id) "
+            f"SELECT {columns} FROM {table} WHERE list_contains($ids, dataset_version_id) "
             "ORDER BY dataset_version_id, ordinal",
             {"ids": list(self.versions)},
         )
@@ -173,6 +173,8 @@ class LineageGraph:
         )
 
 
+# What was fitted may be large, and is shown only if it is short.
+_MAP_COLUMNS = "* REPLACE (CASE WHEN length(fitted) <= 2000 THEN fitted END AS fitted)"
 _PASSED_ON = "rows made with a statistic"
 _UPSTREAM = "SELECT m.input_id FROM row_map m JOIN reached ON m.dataset_version_id = reached.id"
 _DOWNSTREAM = "SELECT m.dataset_version_id FROM row_map m JOIN reached ON m.input_id = reached.id"

@@ -140,6 +140,14 @@ def test_a_trace_shows_it_and_the_dataset_page_too(scaled):
     assert SHOWN in page.body.decode()
 
 
+def test_a_trace_does_not_read_what_is_too_long_to_show(store):
+    long = json.dumps({"fitted": {"mean_": [1.0]}, "parameters": {"names": ["x"] * 1_000}})
+    version_id = record_scaled(store, long, '{"fitted": {"mean_": [1.0]}}')
+    contexts = trace_back(store, version_id, [0]).contexts
+    assert [context.fitted for context in contexts] == ["", "mean_ = [1]"]
+    assert load_fitted(store, version_id)[0].value == json.loads(long)
+
+
 def test_whoever_asks_what_a_row_reached_sees_it(scaled):
     (source,) = scaled.query("SELECT source_version_id FROM source_version").to_pylist()
     reached = affected_by(scaled, source["source_version_id"], [1]).context
