@@ -30,20 +30,17 @@ from traceprop_engine.errors import (
 QUERIES = np.arange(4)
 
 
-@pytest.mark.parametrize(
-    ("n_train", "memory_bytes", "solver"),
-    [
-        (8, 1 << 30, "dual"),  # more parameters than rows
-        (19, 1 << 30, "primal"),  # as many
-        (600, 1 << 20, "primal"),
-    ],
-)
-def test_the_smaller_side_is_factored(n_train, memory_bytes, solver):
-    assert GGN.fit(drawn_training(n_train), memory_bytes=memory_bytes).solver == solver
+def test_the_exact_solver_of_less_work_is_taken(monkeypatch):
+    assert GGN.fit(drawn_training(8)).solver == "dual"
+    assert GGN.fit(drawn_training(60)).solver == "primal"
+    monkeypatch.setattr("traceprop_engine.attribution.ggn.DUAL_ROWS", 30)
+    assert GGN.fit(drawn_training(60)).solver == "primal"
 
 
-def test_without_memory_for_the_kernel_it_takes_kronecker_directions(monkeypatch):
+def test_out_of_reach_of_the_exact_solvers_it_takes_kronecker_directions(monkeypatch):
+    assert GGN.fit(tiny_net(n_train=200, width=60), memory_bytes=1 << 20).solver == "kronecker_pca"
     monkeypatch.setattr("traceprop_engine.attribution.ggn.DUAL_ROWS", 10)
+    monkeypatch.setattr("traceprop_engine.attribution.ggn.PRIMAL_PARAMETERS", 18)
     fitted = GGN.fit(drawn_training(12))
     assert fitted.solver == "kronecker_pca"
     assert "approximate, 19 Kronecker directions" in fitted.method

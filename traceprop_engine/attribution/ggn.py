@@ -34,6 +34,9 @@ Solver = Literal["auto", "dual", "primal", "kronecker_pca", "cg"]
 DUAL_ROWS = 8192
 """Rows up to which the kernel of all training rows is factored."""
 
+PRIMAL_PARAMETERS = 2048
+"""Parameters up to which the curvature of more rows than that is factored."""
+
 _WORDS = {
     "dual": "exact, in the rows",
     "primal": "exact, in the parameters",
@@ -63,10 +66,10 @@ class GGN(CheckpointEstimator):
     length does not follow. By default it is read off the training itself, see
     `attribution.damping.training_dampings`. Ranks are trusted more than sizes.
 
-    The inverse is taken by one of four solvers, chosen by size: *primal*, exact, where there are
-    no more parameters than rows; *dual*, exact, for up to 8192 rows; above that *kronecker_pca*,
-    approximate. *cg*, on request, is exact to a stated residual at any size and takes time for
-    each query.
+    The inverse is taken by one of four solvers. For up to 8192 rows that is *dual*, exact, or, for
+    few parameters, *primal*, exact, whichever is less work; for more rows *primal* up to 2048
+    parameters, above that or where memory does not reach *kronecker_pca*, approximate. *cg*, on
+    request, is exact to a stated residual at any size and takes time for each query.
 
     Attributes:
         solver: How the curvature is inverted.
@@ -117,11 +120,14 @@ class GGN(CheckpointEstimator):
         """
         check_damping(damping)
         chosen = chosen_checkpoints(training, checkpoints)
-        solver = _chosen_solver(solver, training, len(chosen), checked_memory(memory_bytes))
+        checked_memory(memory_bytes)
+        _check_solver(solver)
+        trains = [train_rows(training, checkpoint) for checkpoint in chosen]
+        if solver == "auto":
+            solver = _cheapest_solver(trains[0], len(chosen), memory_bytes)
         if solver != "primal":
             refuse_zero(damping, "only solver='primal' can do without one")
         n_features = default_features(training, len(chosen), memory_bytes)
-        trains = [train_rows(training, checkpoint) for checkpoint in chosen]
         time = TrainingTime.measure(trains, [training.steps[checkpoint] for checkpoint in chosen])
         dampings = training_dampings(trains, time, damping)
         fits = [_solver(solver, added, n_features) for added in dampings]
@@ -141,19 +147,26 @@ class GGN(CheckpointEstimator):
         )
 
 
-def _chosen_solver(
-    solver: Solver, training: RecordedTraining, n_checkpoints: int, memory_bytes: int
-) -> Solver:
+def _check_solver(solver: Solver) -> None:
     if solver not in get_args(Solver):
         raise EstimatorSettingError("solver", f"one of {', '.join(get_args(Solver))}", solver)
-    if solver != "auto":
-        return solver
-    n_rows, n_parameters = training.n_train, training.n_parameters
-    side = min(n_rows, n_parameters)
-    fits = 8 * side**2 * (n_checkpoints + 2) <= memory_bytes
-    if n_parameters <= n_rows and n_parameters <= DUAL_ROWS and fits:
-        return "primal"
-    return "dual" if n_rows <= DUAL_ROWS and fits else "kronecker_pca"
+
+
+def _cheapest_solver(train: RowGradients, n_checkpoints: int, memory_bytes: int) -> Solver:
+    """Return the exact solver that takes the least work, if one is in reach."""
+    n, p = train.n_rows, train.n_parameters
+    kernel_work = n**2 * sum(layer.shape.n_kept for layer in train.layers)
+    work: dict[Solver, tuple[int, float]] = {
+        "dual": (n, kernel_work + n**3 / 3),
+        "primal": (p, n * p**2 + p**3 / 3),
+    }
+    limits = {"dual": DUAL_ROWS, "primal": DUAL_ROWS if n <= DUAL_ROWS else PRIMAL_PARAMETERS}
+    in_reach = [
+        solver
+        for solver, (side, _) in work.items()
+        if side <= limits[solver] and 8 * side**2 * (n_checkpoints + 2) <= memory_bytes
+    ]
+    return min(in_reach, key=lambda solver: work[solver][1], default="kronecker_pca")
 
 
 def _solver(
