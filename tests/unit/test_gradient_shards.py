@@ -2,7 +2,10 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -170,6 +173,29 @@ def test_progress_is_told_in_rows(tmp_path, gradients):
     told = []
     write_shards(tmp_path, settings(), gradients.take, progress=lambda *rows: told.append(rows))
     assert told == [(0, 25), (10, 25), (20, 25), (25, 25)]
+
+
+def test_several_writers_of_one_set_leave_it_whole(tmp_path, gradients, projection):
+    wait = Barrier(4)
+
+    def write(number):
+        def scaled(rows):
+            taken = gradients.take(rows)
+            layers = [
+                replace(one, deltas=one.deltas * np.float32(2**number)) for one in taken.layers
+            ]
+            return replace(taken, layers=tuple(layers))
+
+        wait.wait()
+        write_shards(tmp_path, settings(), scaled, projection=projection)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(4)))
+    shards = GradientShards.open(tmp_path)
+    for rows, block in shards.blocks():
+        ratios = block.layers[0].deltas / projection.project(gradients.take(rows))
+        assert ratios.min() == ratios.max()  # all of the same writer
+        assert ratios.max() in {1, 2, 4, 8}
 
 
 def flip_last_byte(path: Path):
