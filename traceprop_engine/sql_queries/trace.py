@@ -64,8 +64,10 @@ def trace_query(
     The query runs once, with row numbers in hidden columns, so that result and lineage belong
     together whatever it computes. Rows that went into groups are looked at a second time where
     that must give the same, to find each one's group by its key; the groups are counted, and if a
-    count differs they are made again with lists of their rows. Without ORDER BY the order of the
-    result is that of the table that is returned, which may differ from DuckDB's own.
+    count differs they are made again with lists of their rows. Where the second look needs some
+    columns of one table and no more, it waits, on a copy of these columns, until the lineage is
+    asked for: tables may change meanwhile. Without ORDER BY the order of the result is that of
+    the table that is returned, which may differ from DuckDB's own.
 
     The lineage is exact: a row that was filtered and joined comes from one row of each table, a
     group from all of its rows, DISTINCT and UNION from all rows that are equal. A window
