@@ -72,7 +72,7 @@ def _pyinfluence(
     model = LogisticRegression(C=1 / L2, solver="newton-cholesky", tol=1e-8)
     model.fit(run.features, run.labels)
     scores = influence(model, run.features, run.labels, asked, labels, mode="loss")
-    return np.asarray(scores) / -expit(-_margins(run, asked, labels))[:, None]
+    return np.asarray(scores) / expit(-_margins(run, asked, labels))[:, None]  # loss to margin
 
 
 def _margins(

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -27,8 +28,16 @@ from benchmarks.attribution_adult import adult_estimators
 from benchmarks.attribution_peers import PeerTask, TwoOutputs, peers_of
 from benchmarks.net_data import Table
 from benchmarks.net_settings import SETTINGS, Setting
-from traceprop_engine.attribution import AttributionScores
-from traceprop_engine.attribution.ggn import GGN
+from traceprop_engine.attribution import (
+    EKFAC,
+    GGN,
+    KFAC,
+    TRAK,
+    AttributionScores,
+    CheckpointEstimator,
+    GradDot,
+    LastLayer,
+)
 from traceprop_engine.quality import Comparison, SubsetTruth, compare, retrain_subsets
 from traceprop_engine.retraining import RetrainingStep
 from traceprop_engine.torch_gradients import TorchTraining, train_torch
@@ -115,12 +124,16 @@ def our_estimators(training: TorchTraining, table: Table) -> dict[str, Work]:
     """Return this package's estimators, in their default settings."""
     queries, labels = table.query_features, table.query_labels
     last = [len(training.steps) - 1]
-    return {
-        f"{OURS}GGN": lambda: GGN.fit(training).scores(queries, labels),
-        f"{OURS}GGN, last checkpoint": lambda: GGN.fit(training, checkpoints=last).scores(
-            queries, labels
-        ),
+    kinds = (GGN, EKFAC, KFAC, TRAK, LastLayer, GradDot)
+    works: dict[str, Work] = {
+        f"{OURS}{kind.__name__}": partial(_fit_and_score, kind.fit, training, queries, labels)
+        for kind in kinds
     }
+    at_the_end = partial(GGN.fit, checkpoints=last)
+    works[f"{OURS}GGN, last checkpoint"] = partial(
+        _fit_and_score, at_the_end, training, queries, labels
+    )
+    return works
 
 
 def peer_estimators(training: TorchTraining, table: Table, setting: str) -> dict[str, Work]:
@@ -202,6 +215,15 @@ def machine() -> str:
         f"{model}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}, Python "
         f"{platform.python_version()}; {', '.join(versions)}."
     )
+
+
+def _fit_and_score(
+    fit: Callable[..., CheckpointEstimator],
+    training: TorchTraining,
+    queries: NDArray[np.floating],
+    labels: NDArray[np.generic],
+) -> AttributionScores:
+    return fit(training).scores(queries, labels)
 
 
 def _version(package: str) -> str:

@@ -142,7 +142,7 @@ def test_the_ceiling_is_what_the_true_weights_reach_and_random_scores_reach_noth
 def test_more_subsets_and_seeds_begin_with_the_fewer_ones(simulated):
     few = retrain_subsets(simulated, n_subsets=4, seeds_per_subset=2)
     many = retrain_subsets(simulated, n_subsets=6, seeds_per_subset=3)
-    np.testing.assert_array_equal(many.values[:4, :2], few.values)
+    np.testing.assert_array_equal(many.values[:4, :2], few.values)  # noqa: PD011 - no frame
     assert len(np.unique(many.retrained.seeds)) == 18
 
 
@@ -174,6 +174,14 @@ def test_the_interval_covers_the_score_of_many_more_subsets_and_queries():
 
 _EXPECTED_LDS = 0.50
 """Mean over 2,000 queries and 2,000 subsets of the simulation above."""
+
+
+def test_the_interval_of_few_subsets_holds_the_score_of_a_perfect_estimator():
+    weights = np.random.default_rng(2).normal(size=(20, 50))
+    truth = retrain_subsets(Simulated(weights, noise=0.3), n_subsets=15)
+    quality = judge(_scores(weights), truth, n_resamples=100)
+    assert quality.mean > 0.97
+    assert quality.interval[0] < quality.mean < quality.interval[1]
 
 
 def test_leave_one_out_of_a_linear_model_is_exact_and_a_wrong_sign_is_seen():

@@ -23,11 +23,14 @@ class LdsQuality:
         per_query: Spearman's correlation over subsets, of the summed scores of a subset's rows with
             the target after retraining on it, ``[n_query]``. 0 where one of the two is constant.
         mean: Mean over the queries.
-        interval: 95 % of the bootstrap means over queries and subsets, both drawn anew.
+        interval: 95 % of the bootstrap means over queries and subsets, both drawn anew, and moved
+            so that their mean is the score: a subset that is drawn twice ties with itself, which
+            lowers rank correlations a little.
         ceiling: What an estimator of the expected target would reach, approximately; `None` where
             it was not measured.
         retrain_correlation: Correlation of two retrainings with different seeds.
-        resampled: The bootstrap means, ``[n_resamples]``, in the same draws for all estimators.
+        resampled: The bootstrap means so moved, ``[n_resamples]``, of the same draws for all
+            estimators.
         n_undefined: Queries whose correlation is undefined and counts as 0.
         n_subsets: Subsets.
         seeds_per_subset: Models of each, whose mean target is compared.
@@ -137,14 +140,16 @@ def judge(
         np.nan_to_num(spearman(predicted, truth.ranked, subsets)) @ queries / truth.n_query
         for subsets, queries in truth.resamples(n_resamples)
     ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    mean = float(np.nan_to_num(each).mean())
+    resampled = np.array(drawn) - np.mean(drawn) + mean
+    low, high = np.percentile(resampled, [2.5, 97.5])
     return LdsQuality(
         per_query=np.nan_to_num(each),
-        mean=float(np.nan_to_num(each).mean()),
+        mean=mean,
         interval=(float(low), float(high)),
         ceiling=truth.ceiling,
         retrain_correlation=truth.retrain_correlation,
-        resampled=np.array(drawn),
+        resampled=resampled,
         n_undefined=int(np.isnan(each).sum()),
         n_subsets=truth.n_subsets,
         seeds_per_subset=truth.n_seeds,
