@@ -1,6 +1,7 @@
 """The memory plan counts what is stored, chooses the smallest form, and is honest about limits."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,12 +9,17 @@ import pytest
 from tests.oracle.gradient_models import random_gradients
 from traceprop_engine.errors import GradientMemoryError, GradientStorageError
 from traceprop_engine.gradients import (
+    KroneckerPca,
+    LayerGradients,
     LayerShape,
+    RowGradients,
     ShardSettings,
+    kernel,
     plan_memory,
     random_projection,
     write_shards,
 )
+from traceprop_engine.gradients.layers import BLOCK_BYTES
 
 MLP = (LayerShape("1", (785, 128)), LayerShape("2", (129, 64)), LayerShape("3", (65, 10)))
 CONVOLUTION = (LayerShape("conv", (10, 8), 784),)
@@ -68,6 +74,39 @@ def test_a_limit_below_one_row_is_refused_with_what_is_needed():
     ):
         _ = plan.micro_batch
     assert plan_memory(wide, 10, memory_limit=409_500_000).micro_batch == 1
+
+
+def wide_gradients():
+    """Return gradients of 2,000 rows that would take 640 MB as dense ones."""
+    rng = np.random.default_rng(0)
+    inputs, deltas = (rng.standard_normal((2000, width), dtype=np.float32) for width in (400, 200))
+    nothing = np.zeros(2000)
+    return RowGradients((LayerGradients("wide", inputs, deltas),), nothing, nothing, nothing)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        kernel,
+        lambda gradients: gradients.dot(np.ones((80_000, 8), dtype=np.float32)),
+        lambda gradients: gradients.weighted_sum(np.ones((2000, 8), dtype=np.float32)),
+        RowGradients.squared_norms,
+        lambda gradients: random_projection("sjlt", gradients.layout, 64).project(gradients),
+        lambda gradients: random_projection("rademacher", gradients.layout, 64).project(gradients),
+        lambda gradients: random_projection("factored", gradients.layout, 64).project(gradients),
+        lambda gradients: KroneckerPca.fit(gradients, 64).project(gradients),
+    ],
+    ids=["kernel", "dot", "sum", "norms", "sjlt", "rademacher", "factored", "kronecker_pca"],
+)
+def test_work_on_factors_takes_a_block_of_memory_beside_its_result(work):
+    gradients = wide_gradients()
+    tracemalloc.start()
+    try:
+        result = work(gradients)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - result.nbytes < 1.05 * BLOCK_BYTES
 
 
 def test_the_plan_reads_as_text():
