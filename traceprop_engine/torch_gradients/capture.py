@@ -31,8 +31,8 @@ from traceprop_engine.torch_gradients.tables import (
     require_labels,
 )
 
-DEFAULT_MEMORY = 256 << 20
-"""Bytes that capture may use while it runs, beside its result."""
+DEFAULT_MEMORY = 64 << 20
+"""Bytes that capture may use while it runs, about, beside its result."""
 
 LARGEST_BLOCK = 8192
 """Rows beyond which a larger block is no faster."""
@@ -180,14 +180,12 @@ def _passes(
     """Return, for each block, the scalars and the factors of every layer of the plan."""
     watched = plan.names("factors", "products")
     layers = {name: frozenset(own_parameters(module.get_submodule(name))) for name in watched}
-    small = set(plan.names("products"))
+    small = frozenset(plan.names("products"))
     for block in blocks_of(len(table), rows):
         features, labels = table.rows(block)
-        found = factor_pass(module, layers, features, labels, scalar)
+        found = factor_pass(module, layers, features, labels, scalar, small)
         _check_block(module, found, features, set(watched))
-        factors = {
-            name: one.flat() if name in small else one for name, one in found.factors.items()
-        }
+        factors = dict(found.factors)
         for way, how in (("vmap", vectorised), ("loop", row_by_row)):
             names = plan.names(way)
             gradients = how(module, names, features, labels, scalar) if names else {}

@@ -5,7 +5,7 @@ gives the derivative of each row's own scalar in the outputs of each layer. The 
 weights themselves, the larger part of a backward pass, are not computed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,15 @@ class LayerUse:
         value: The layer's input.
         version: How often the input had been changed in place by then.
         edge: Where the derivative in the layer's output arrives.
-        output: The shape, type and place of the output.
+        shape: The shape of the output.
+        like: An empty tensor of the type and at the place of the output.
     """
 
     value: Tensor
     version: int
     edge: GradientEdge
-    output: Tensor
+    shape: torch.Size
+    like: Tensor
 
     @property
     def changed(self) -> bool:
@@ -60,6 +62,7 @@ def factor_pass(
     features: Tensor,
     labels: Tensor,
     scalar: Scalar,
+    multiplied: Collection[str] = (),
 ) -> Pass:
     """Return the scalars of a block of rows and the factors of their gradients.
 
@@ -69,6 +72,7 @@ def factor_pass(
         features: ``[n, ...]``.
         labels: As the scalar reads them, ``[n]``.
         scalar: Which scalar.
+        multiplied: Names of the layers whose factors to multiply at once.
     """
     raw, uses = watched_forward(module, tuple(layers), features)
     outputs = rows_of_outputs(raw)
@@ -78,13 +82,12 @@ def factor_pass(
     factors: dict[str, Factors] = {}
     with torch.no_grad():
         for name, mine in uses.items():
-            layer = module.get_submodule(name)
-            found = [
-                _factors(layer, use, next(deltas), layers[name], len(features)) for use in mine
-            ]
+            layer, own = module.get_submodule(name), layers[name]
+            found = [_factors(layer, use, next(deltas), own, len(features)) for use in mine]
             whole = [one for one in found if one is not None]
             if whole and len(whole) == len(found):
-                factors[name] = joined(whole)
+                both = joined(whole)
+                factors[name] = both.flat() if name in multiplied else both
     return Pass(outputs.detach(), values.detach(), factors)
 
 
@@ -113,8 +116,9 @@ def _keep(uses: list[LayerUse]) -> Callable[[nn.Module, Any, Any, Any], None]:
         value = args[0] if len(args) == 1 and not kwargs else kwargs.get("input")
         plain = isinstance(value, Tensor) and isinstance(output, Tensor) and output.requires_grad
         if plain and len(args) + len(kwargs) == 1:
-            seen = value.detach()
-            uses.append(LayerUse(seen, seen._version, get_gradient_edge(output), output.detach()))  # noqa: SLF001 - as PyTorch documents it
+            seen, edge = value.detach(), get_gradient_edge(output)
+            like = output.detach().new_empty(0)
+            uses.append(LayerUse(seen, seen._version, edge, output.shape, like))  # noqa: SLF001 - as PyTorch documents it
 
     return hook
 
@@ -122,10 +126,10 @@ def _keep(uses: list[LayerUse]) -> Callable[[nn.Module, Any, Any, Any], None]:
 def _deltas(values: Tensor, uses: Sequence[LayerUse]) -> list[Tensor]:
     """Return the derivative of each row's scalar in each output; zero where it plays no part."""
     if not uses or not values.requires_grad:
-        return [torch.zeros_like(use.output) for use in uses]
+        return [use.like.new_zeros(use.shape) for use in uses]
     found = torch.autograd.grad(values.sum(), [use.edge for use in uses], allow_unused=True)
     return [
-        torch.zeros_like(use.output) if delta is None else delta
+        use.like.new_zeros(use.shape) if delta is None else delta
         for use, delta in zip(uses, found, strict=True)
     ]
 

@@ -104,11 +104,10 @@ def plan_capture(module: nn.Module, table: Table, scalar: Scalar) -> CapturePlan
     factored, saved = _factored_layers(probe)
     covered = {name for layer, _ in factored for name in layer.parameters}
     rest = _remaining(probe, [name for name in names if name not in covered])
-    needed = saved + sum(_numbers(layer, factors) for layer, factors in factored)
-    needed += 3 * sum(probe.truth[name][0].numel() for layer in rest for name in layer.parameters)
+    needed = _numbers_per_row(saved, factored, rest, probe)
     layers = sorted([layer for layer, _ in factored] + rest, key=lambda one: _place(one, names))
     itemsize = next(iter(probe.truth.values())).element_size()
-    return CapturePlan(tuple(layers), int(needed) * itemsize)
+    return CapturePlan(tuple(layers), needed * itemsize)
 
 
 def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
@@ -161,9 +160,23 @@ def _layer_plan(name: str, own: frozenset[str], factors: Factors) -> LayerPlan:
     return LayerPlan(name, "products" if small else "factors", parameters)
 
 
-def _numbers(layer: LayerPlan, factors: Factors) -> int:
-    """Return how many numbers the capture of a layer makes for a row."""
-    return factors.n_factored + (factors.n_flat if layer.way == "products" else 0)
+def _numbers_per_row(
+    saved: float,
+    factored: Sequence[tuple[LayerPlan, Factors]],
+    rest: Sequence[LayerPlan],
+    probe: _Probe,
+) -> int:
+    """Return about how many numbers capture holds at once for a row.
+
+    What a pass saves is there twice, as values and as derivatives; a layer that is multiplied has
+    its factors twice, one layer after another; `torch.func` saves what a pass saves once more.
+    """
+    kept = [factors.n_factored for layer, factors in factored if layer.way == "factors"]
+    made = [factors.n_flat for layer, factors in factored if layer.way == "products"]
+    passing = [2 * factors.n_factored for layer, factors in factored if layer.way == "products"]
+    whole = sum(probe.truth[name][0].numel() for layer in rest for name in layer.parameters)
+    passes = 4 if rest else 2
+    return int(passes * saved) + sum(kept) + sum(made) + max(passing, default=0) + 3 * whole
 
 
 def _agrees(probe: _Probe, name: str, own: frozenset[str], factors: Factors) -> bool:
