@@ -93,20 +93,36 @@ def loss_of(outputs, label, loss):
     return -jax.nn.log_softmax(outputs)[label]
 
 
-def loop_of(apply, *scalars):
-    """A function that takes gradients of single rows one after the other, flat ``[n, p]`` each."""
+@cache
+def loop_over(net):
+    """A function that takes gradients of single rows one after the other, flat ``[n, p]`` each.
+
+    They are those of what the loss is a function of, of the loss, and of the label's output.
+    """
+    apply, *_, loss = NETS[net]
 
     def values(params, x, label):
         outputs = apply(params, x[None])[0]
-        return jnp.stack([scalar(outputs, label) for scalar in scalars])
+        z = jnp.atleast_1d(outputs)
+        if loss == "squared":
+            return jnp.stack([z[0], loss_of(outputs, label, loss), z[0]])
+        own = z[label] if len(z) > 1 else z[0]
+        return jnp.stack([log_odds(outputs, label), loss_of(outputs, label, loss), own])
 
-    jacobian = jax.jit(jax.jacrev(values))
+    return loop_of(values)
+
+
+def loop_of(values):
+    both = jax.jit(lambda *row: (values(*row), jax.jacrev(values)(*row)))
 
     def looped(params, features, labels):
-        rows = [jacobian(params, x, label) for x, label in zip(features, labels, strict=True)]
-        leaves = [jax.tree.leaves(row) for row in rows]
-        flat = [[np.reshape(leaf, (len(scalars), -1)) for leaf in row] for row in leaves]
-        return np.stack([np.concatenate(row, axis=1) for row in flat], axis=1)
+        rows = [both(params, x, label) for x, label in zip(features, labels, strict=True)]
+        flat = [
+            [np.reshape(leaf, (len(value), -1)) for leaf in jax.tree.leaves(gradient)]
+            for value, gradient in rows
+        ]
+        gradients = np.stack([np.concatenate(row, axis=1) for row in flat], axis=1)
+        return np.stack([value for value, _ in rows], axis=1), gradients
 
     return looped
 
@@ -126,13 +142,10 @@ def dense(gradients):
 @pytest.mark.parametrize("net", NETS)
 def test_gradients_of_training_rows_are_those_of_a_loop_at_every_checkpoint(net):
     training, features, labels = trained(net)
-    loss = training.loss
-    scalar = log_odds if loss == "cross_entropy" else lambda z, _: jnp.atleast_1d(z)[0]
-    looped = loop_of(training.apply, scalar, lambda z, y: loss_of(z, y, loss))
     assert len(training.steps) == 2
     for checkpoint, params in enumerate(training.checkpoints):
         got = training.train_gradients(checkpoint)
-        expected, losses = looped(params, features, labels)
+        _, (expected, losses, _) = loop_over(net)(params, features, labels)
         np.testing.assert_allclose(dense(got), expected, atol=1e-10)
         np.testing.assert_allclose(got.slopes[:, None] * dense(got), losses, atol=1e-10)
 
@@ -149,23 +162,23 @@ def test_curvatures_are_second_derivatives_of_the_loss_in_the_scalar(loss):
 
 
 @pytest.mark.parametrize(
-    ("net", "target", "scalar"),
+    ("net", "target", "place"),
     [
-        ("mlp", "margin", log_odds),
-        ("convolution", "logit", lambda z, y: z[y]),
-        ("flat outputs", "logit", lambda z, _: z),
-        ("mlp of values", "loss", lambda z, y: loss_of(z, y, "squared")),
+        ("mlp", "margin", 0),
+        ("mlp", "loss", 1),
+        ("convolution", "logit", 2),
+        ("flat outputs", "margin", 0),
+        ("flat outputs", "logit", 2),
+        ("mlp of values", "prediction", 0),
+        ("mlp of values", "loss", 1),
     ],
 )
-def test_gradients_of_targets_are_those_of_a_loop(net, target, scalar):
+def test_gradients_of_targets_are_those_of_a_loop(net, target, place):
     training, features, labels = trained(net)
-    got = training.query_gradients(1, features[:4], labels[:4], target)
-    params = training.checkpoints[1]
-    (expected,) = loop_of(training.apply, scalar)(params, features[:4], labels[:4])
-    np.testing.assert_allclose(dense(got), expected, atol=1e-10)
-    outputs = training.apply(params, features[:4])
-    values = [scalar(z, y) for z, y in zip(outputs, labels[:4], strict=True)]
-    np.testing.assert_allclose(got.values, values, atol=1e-10)
+    got = training.query_gradients(1, features, labels, target)
+    values, gradients = loop_over(net)(training.checkpoints[1], features, labels)
+    np.testing.assert_allclose(dense(got), gradients[place], atol=1e-10)
+    np.testing.assert_allclose(got.values, values[place], atol=1e-10)
     assert len(got.slopes) == len(got.curvatures) == 0
 
 
@@ -177,7 +190,8 @@ def test_a_function_of_the_outputs_is_a_target_without_labels():
     training, features, labels = trained("mlp")
     got = training.query_gradients(0, features, None, gap)
     params = training.checkpoints[0]
-    (expected,) = loop_of(training.apply, lambda z, _: gap(z))(params, features, labels)
+    looped = loop_of(lambda p, x, _: gap(training.apply(p, x[None])[0])[None])
+    _, (expected,) = looped(params, features, labels)
     np.testing.assert_allclose(dense(got), expected, atol=1e-10)
 
 
@@ -202,9 +216,9 @@ def test_blocks_cover_all_rows_once_and_none_is_larger_than_asked():
 
 def test_weights_of_rows_scale_slopes_and_curvatures():
     apply, _, features, labels, _ = NETS["mlp"]
-    recipe = TrainingRecipe(batch_size=5, epochs=2)
+    recipe = TrainingRecipe(batch_size=5, epochs=3)
     weights = np.linspace(0, 2, N)
-    params = apply.init(0, np.float64)
+    params = apply.init(1, np.float64)
     got = train_jax(apply, params, features, labels, recipe, name="w", weights=weights)
     gradients = got.train_gradients(0)
     wrong = 1 / (1 + np.exp(gradients.values))

@@ -88,8 +88,18 @@ def schedule_of(recipe: TrainingRecipe, n: int, dtype: Any) -> Schedule:
 
 def start(params: Params, rule: Rule) -> State:
     """Return the state before the first step."""
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    return State(params, (zeros,) * (1 if rule.optimiser == "sgd" else 2), jnp.int32(0))
+    zeros = zeros_like(params)
+    step = jnp.asarray(np.int32(0))
+    return State(params, (zeros,) * (1 if rule.optimiser == "sgd" else 2), step)
+
+
+def zeros_like(params: Params) -> Params:
+    """Return zeros in the form of parameters, without compiling anything."""
+
+    def zeros(leaf: jax.Array) -> jax.Array:
+        return jnp.asarray(np.zeros(leaf.shape, leaf.dtype))
+
+    return jax.tree.map(zeros, params)
 
 
 def outputs_of(apply: Apply, params: Params, features: Any) -> jax.Array:

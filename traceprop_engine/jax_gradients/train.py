@@ -147,7 +147,7 @@ def _loss(training: JaxTraining, state: State, rows: Rows) -> float:
 
 
 def _check_finite(training: JaxTraining, state: State) -> None:
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
         culprit = f"Training {training.name!r}"
         raise JaxTrainingError(culprit, "ended at no finite numbers", "lower learning_rate")
 
@@ -206,9 +206,10 @@ def _check_net(
 
 
 def _check_rows_apart(apply: Apply, params: Params, features: NDArray[np.generic]) -> None:
-    together, alone = _together_and_alone(params, features, apply=apply)
-    bound = np.sqrt(np.finfo(together.dtype).eps) * (1 + jnp.abs(together).max())
-    if not jnp.abs(together - alone).max() <= bound:
+    both = _together_and_alone(params, features, apply=apply)
+    together, alone = map(np.asarray, both)
+    bound = np.sqrt(np.finfo(together.dtype).eps) * (1 + np.abs(together).max())
+    if not np.abs(together - alone).max() <= bound:
         raise JaxTrainingError(
             "The net",
             "gives a row other outputs among other rows, so a row has no gradient of its own",

@@ -149,6 +149,8 @@ def _rows_of(gradients: Params, block: slice) -> Params:
 
 def _filled(gradients: Params, size: int) -> Params:
     def filled(leaf: jax.Array) -> jax.Array:
+        if len(leaf) == size:
+            return leaf
         missing = jnp.zeros((size - len(leaf), *leaf.shape[1:]), leaf.dtype)
         return jnp.concatenate([leaf, missing])
 

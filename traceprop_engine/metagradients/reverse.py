@@ -19,6 +19,7 @@ from traceprop_engine.jax_gradients.steps import (
     batch_at,
     update,
     weighted_gradient,
+    zeros_like,
 )
 from traceprop_engine.metagradients.plan import MemoryPlan, plan_memory
 from traceprop_engine.metagradients.replay import MagicProgress, Replay, Report
@@ -130,5 +131,5 @@ def _start(replay: Replay, final: Params) -> Slopes:
     n_moments = len(replay.first.moments)
     return Slopes(
         jax.tree.map(jnp.asarray, final),
-        tuple(jax.tree.map(jnp.zeros_like, final) for _ in range(n_moments)),
+        tuple(zeros_like(final) for _ in range(n_moments)),
     )
