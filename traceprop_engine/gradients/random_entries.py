@@ -25,7 +25,9 @@ CHANCES = 1 << 15
 
 def words(seed: int, stream: int, start: int, count: int) -> NDArray[np.uint64]:
     """Return `count` words of 64 bits from position `start` of a stream of a seed."""
-    generator = np.random.Philox(key=[seed, stream], counter=[start // 4, 0, 0, 0])
+    key = np.array([seed, stream], dtype=np.uint64)  # of a list NumPy may make rounded floats
+    counter = np.array([start // 4, 0, 0, 0], dtype=np.uint64)
+    generator = np.random.Philox(key=key, counter=counter)
     skipped = start % 4
     return np.asarray(generator.random_raw(skipped + count), dtype="<u8")[skipped:]
 
