@@ -93,8 +93,7 @@ class PrimalCurvature:
         hessian = np.zeros((train.n_parameters, train.n_parameters))
         for rows in row_blocks(train.n_rows, train.n_parameters):
             part = train.take(rows)
-            weighted = part.dense() * np.sqrt(part.curvatures)[:, None]
-            hessian += weighted.T @ weighted
+            hessian += weighted_moment(part.dense(), part.curvatures)
         return cls(train, damped_factor(hessian, damping), damping)
 
     @property
@@ -114,6 +113,18 @@ def question_vectors(
 ) -> NDArray[np.floating]:
     """Return the gradient of each question in the parameters, ``[n_parameters, n_question]``."""
     return queries.dense().T if weights is None else queries.weighted_sum(weights.T)
+
+
+def weighted_moment(
+    features: NDArray[np.floating], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return ``Fᵀ diag(w) F``, ``[k, k]``: products as precise as the features, sums of float64."""
+    moment = np.zeros((features.shape[1], features.shape[1]))
+    roots = np.sqrt(weights).astype(features.dtype, copy=False)
+    for rows in row_blocks(*features.shape):
+        weighted = features[rows] * roots[rows, None]
+        moment += weighted.T @ weighted
+    return moment
 
 
 def damped_factor(matrix: NDArray[np.floating], damping: float) -> NDArray[np.floating]:

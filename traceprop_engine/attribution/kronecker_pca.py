@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
-from traceprop_engine.attribution.curvature_solvers import damped_factor
+from traceprop_engine.attribution.curvature_solvers import damped_factor, weighted_moment
 from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
+from traceprop_engine.attribution.leave_one_out import row_blocks
 from traceprop_engine.gradients import LayerGradients, RecordedTraining, RowGradients, kernel
 
 _FEATURES = 2048
@@ -61,9 +62,10 @@ class KroneckerPCA:
         rotated = basis.rotated(train)
         strengths = [exact_diagonal(layer, train.curvatures) for layer in rotated.layers]
         chosen = _strongest(np.concatenate(strengths), n_features)
-        features = chosen_gradients(rotated, chosen)
-        weighted = features * np.sqrt(train.curvatures, dtype=features.dtype)[:, None]
-        hessian = np.asarray(weighted.T @ weighted, dtype=np.float64)
+        features = np.empty((train.n_rows, len(chosen)), dtype=rotated.dtype)
+        for rows in row_blocks(*features.shape):
+            features[rows] = chosen_gradients(rotated.take(rows), chosen)
+        hessian = weighted_moment(features, train.curvatures)
         return cls(basis, chosen, rotated, features, damped_factor(hessian, damping), damping)
 
     @property

@@ -18,7 +18,7 @@ from traceprop_engine.attribution.checkpoints import (
     fit_each,
     train_rows,
 )
-from traceprop_engine.attribution.curvature_solvers import damped_factor
+from traceprop_engine.attribution.curvature_solvers import damped_factor, weighted_moment
 from traceprop_engine.attribution.damping import (
     Damping,
     check_damping,
@@ -171,8 +171,7 @@ class ProjectedCurvature:
         added = (
             float(damping) if isinstance(damping, int | float) else mean_diagonal(weights, squares)
         )
-        weighted = features * np.sqrt(weights, dtype=features.dtype)[:, None]
-        moment = np.asarray(weighted.T @ weighted, dtype=np.float64)
+        moment = weighted_moment(features, weights)
         return cls(projection, features, damped_factor(moment, added))
 
     @property
