@@ -14,6 +14,7 @@ from traceprop_engine.gradients import (
     ShardSettings,
     random_projection,
     score_blocks,
+    streaming,
     strongest_rows,
     write_shards,
 )
@@ -121,6 +122,23 @@ def test_factors_and_features_of_all_parameters_have_the_same_strongest_rows(tmp
     for one, other in zip(of_factors, of_features, strict=True):
         tolerance = 1e-5 if dtype == "float32" else 0.05
         np.testing.assert_allclose(one.scores, other.scores, rtol=tolerance)
+
+
+@pytest.mark.parametrize("is_projected", [True, False])
+def test_a_set_that_is_scored_in_small_chunks_has_the_same_strongest_rows(
+    tmp_path, monkeypatch, is_projected
+):
+    gradients = random_gradients(N_ROWS, 1, ("linear", "convolution"), np.float32)
+    projection = random_projection("sjlt", gradients.layout, 12) if is_projected else None
+    shards = write_shards(tmp_path, settings("float16"), gradients.take, projection=projection)
+    queries = np.random.default_rng(2).standard_normal((3, shards.n_features))
+    terms = [ScoredShards(shards, queries, shards.slopes)]
+    whole = strongest_rows(terms, 9)
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 4 * 7 * (6 if is_projected else 264))
+    assert max(rows.stop - rows.start for rows, _ in score_blocks(terms)) == 7
+    for one, other in zip(whole, strongest_rows(terms, 9), strict=True):
+        np.testing.assert_array_equal(one.rows, other.rows)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
 
 
 def test_no_rows_have_no_strongest(tmp_path):

@@ -30,7 +30,7 @@ Direction = Literal["both", "raises", "lowers"]
 
 _GEMM_FROM = 10  # queries
 _CHUNK_ROWS = 32_768  # between two selections of the strongest rows
-_CHUNK_BYTES = 1 << 25  # of the scores of a chunk
+_CHUNK_BYTES = 1 << 25  # of the scores of a chunk, and of factors that are decoded for it
 _BLOCK_BYTES = 1 << 20  # of rows of half precision: they stay in the cache between operations
 _EXPONENT_SHIFT = 112  # between the exponents of float16 and float32
 _HALF_BITS = np.uint32(0x8FFFE000).view(np.int32)  # of a float16, moved to a float32
@@ -89,7 +89,7 @@ def strongest_rows(
     _check(terms, k)
     found = _Strongest(len(terms[0].queries), k, direction)
     scorers = [_scorer(term) for term in terms]
-    chunks = list(_chunks(terms[0]))
+    chunks = list(_chunks(terms))
 
     def add(chunk: tuple[int, slice]) -> None:
         position, rows = chunk
@@ -109,7 +109,7 @@ def score_blocks(terms: Sequence[ScoredShards]) -> Iterator[tuple[slice, NDArray
     """
     _check(terms, 1)
     scorers = [_scorer(term) for term in terms]
-    for position, rows in _chunks(terms[0]):
+    for position, rows in _chunks(terms):
         start = terms[0].shards.shards[position].rows.start
         place = slice(start + rows.start, start + rows.stop)
         yield place, _total(scorers, position, rows)
@@ -271,11 +271,20 @@ def _scaled(
     return scores * term.scale[start + rows.start : start + rows.stop]
 
 
-def _chunks(term: ScoredShards) -> Iterator[tuple[int, slice]]:
-    step = min(_CHUNK_ROWS, _CHUNK_BYTES // (8 * max(len(term.queries), 1)))
-    for position, shard in enumerate(term.shards.shards):
+def _chunks(terms: Sequence[ScoredShards]) -> Iterator[tuple[int, slice]]:
+    """Yield rows of a shard, few enough for their scores and decoded factors to be small."""
+    numbers = max(2 * len(terms[0].queries), *(_decoded(term.shards) for term in terms), 1)
+    step = min(_CHUNK_ROWS, _CHUNK_BYTES // (4 * numbers))
+    for position, shard in enumerate(terms[0].shards.shards):
         for rows in slices(shard.rows.stop - shard.rows.start, step):
             yield position, rows
+
+
+def _decoded(shards: GradientShards) -> int:
+    """Return the numbers that are decoded of each row all at once."""
+    if shards.projection is not None or not shards.shards:
+        return 0
+    return sum(layer.n_kept for layer in shards.gradients(0, slice(0)).layout)
 
 
 def _check(terms: Sequence[ScoredShards], k: int) -> None:
