@@ -158,6 +158,17 @@ def test_gradients_of_other_layers_are_refused():
         )
 
 
+def test_parts_that_cannot_be_joined_are_refused():
+    with pytest.raises(GradientShapeError, match="parts must be at least one"):
+        RowGradients.concatenated([])
+    long = random_gradients(3, 1, ("convolution",))
+    layer = long.layers[0]
+    cut = LayerGradients(layer.name, layer.inputs[:, :7], layer.deltas[:, :7])
+    short = RowGradients((cut,), long.values, long.slopes, long.curvatures)
+    with pytest.raises(GradientShapeError, match="'convolution' in every part must be of shape"):
+        RowGradients.concatenated([long, short])
+
+
 def test_vectors_of_another_size_are_refused():
     gradients = random_gradients(3, 1)
     with pytest.raises(GradientShapeError, match=rf"vectors must be \[{gradients.n_parameters}\]"):
