@@ -150,12 +150,14 @@ def test_no_rows_have_an_empty_kernel():
 
 
 def test_gradients_of_other_layers_are_refused():
-    with pytest.raises(GradientShapeError, match="linear"):
-        kernel(random_gradients(3, 1, ("linear",)), random_gradients(3, 1, ("norm",)))
-    with pytest.raises(GradientShapeError, match="linear"):
-        RowGradients.concatenated(
-            [random_gradients(3, 1, ("linear",)), random_gradients(3, 1, ("norm",))]
-        )
+    linear, norm = random_gradients(3, 1, ("linear",)), random_gradients(3, 1, ("norm",))
+    complaint = r"called 'norm' of shape \(6,\) as the others, got 'linear' of shape \(7, 5\)"
+    with pytest.raises(GradientShapeError, match=complaint):
+        kernel(linear, norm)
+    with pytest.raises(GradientShapeError, match="called 'linear' of shape"):
+        RowGradients.concatenated([linear, norm])
+    with pytest.raises(GradientShapeError, match="of 6 layers as the others, got 1"):
+        kernel(linear, random_gradients(3, 1))
 
 
 def test_parts_that_cannot_be_joined_are_refused():

@@ -156,10 +156,13 @@ def require_same_layers(gradients: RowGradients, others: RowGradients) -> None:
     Raises:
         GradientShapeError: They are not of the same layers.
     """
-    shapes = [(layer.name, layer.shape) for layer in gradients.layout]
-    wanted = [(layer.name, layer.shape) for layer in others.layout]
-    if shapes != wanted:
-        raise GradientShapeError("both gradients", f"of layers {wanted}", str(shapes))
+    if len(gradients.layers) != len(others.layers):
+        wanted = f"of {len(others.layers)} layers as the others"
+        raise GradientShapeError("gradients", wanted, str(len(gradients.layers)))
+    for one, other in zip(gradients.layout, others.layout, strict=True):
+        if (one.name, one.shape) != (other.name, other.shape):
+            wanted = f"called {other.name!r} of shape {other.shape} as the others"
+            raise GradientShapeError("a layer", wanted, f"{one.name!r} of shape {one.shape}")
 
 
 def _require_same_arrays(gradients: RowGradients, others: RowGradients) -> None:

@@ -258,7 +258,8 @@ def _write_rows(
 ) -> None:
     if gradients.n_rows != rows.stop - rows.start:
         wanted = f"of {rows.stop - rows.start} rows"
-        raise GradientShapeError(f"gradients of {rows}", wanted, str(gradients.n_rows))
+        what = f"gradients of rows {rows.start} to {rows.stop - 1}"
+        raise GradientShapeError(what, wanted, str(gradients.n_rows))
     layers = gradients.layers
     if projection is not None:
         layers = (LayerGradients(FEATURES, None, projection.project(gradients)),)
