@@ -41,10 +41,12 @@ def _dampings(training, rule):
     speeds = [-g @ g.T @ t.slopes / n_rows for t, g in zip(trains, dense, strict=True)]
     moves = [np.subtract(trains[k + 1].values, trains[k].values) for k in range(last)]
     means = [(speeds[k] + speeds[k + 1]) / 2 for k in range(last)]
-    times = [max(0, m @ v / (v @ v)) for m, v in zip(moves, means, strict=True)]
-    left = sum(np.sum((m - t * v) ** 2) for m, t, v in zip(moves, times, means, strict=True))
-    share = 1 - left / sum(m @ m for m in moves)
-    whole = sum(times) * training.steps[-1] / (training.steps[-1] - training.steps[0])
+    times = np.array([m @ v / (v @ v) for m, v in zip(moves, means, strict=True)])
+    squares = np.array([np.sum((t * v) ** 2) for t, v in zip(times, means, strict=True)])
+    share = max(0, np.sign(times) @ squares) / sum(m @ m for m in moves)
+    whole = (
+        np.maximum(times, 0).sum() * training.steps[-1] / (training.steps[-1] - training.steps[0])
+    )
     slow = n_rows / whole if whole else 0
     return [d ** (1 - share) * max(d, slow) ** share for d in diagonals]
 

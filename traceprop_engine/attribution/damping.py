@@ -61,8 +61,8 @@ class TrainingTime:
 
     Attributes:
         total: ``τ``, on the scale of learning rate times steps of the mean loss; 0 where unknown.
-        explained: Share of the movement of the scalars between checkpoints that gradient flow
-            along the recorded gradients explains, from 0 to 1.
+        explained: Share of the squared movement of the scalars between checkpoints that gradient
+            flow along the recorded gradients explains, less what moved against it; from 0 to 1.
     """
 
     total: float = 0.0
@@ -89,11 +89,11 @@ class TrainingTime:
             speed = (speeds[first] + speeds[second]) / 2
             along, square = float(movement @ speed), float(speed @ speed)
             moved += float(movement @ movement)
-            if along > 0:
-                total += along / square
-                explained += along**2 / square
+            if square > 0:
+                total += max(along, 0.0) / square
+                explained += along * abs(along) / square
         whole = steps[-1] / (steps[-1] - steps[0])
-        return cls(total * whole, explained / moved if moved else 0.0)
+        return cls(total * whole, max(explained, 0.0) / moved if moved else 0.0)
 
 
 def training_dampings(
