@@ -13,7 +13,7 @@ import statistics
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -74,10 +74,13 @@ def main() -> None:
     parser.add_argument("--subsets", type=int, help="instead of the setting's own number")
     parser.add_argument("--runs", type=int, default=1, help="trained models to attribute")
     parser.add_argument("--peers", action="store_true", help="run the other packages too")
+    parser.add_argument(
+        "--only", nargs="+", help="run estimators whose name has one of these in it"
+    )
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")  # what the peers deprecate
     case = adult_case(chosen) if chosen.setting.startswith("adult") else net_case(chosen)
-    tables = [judged(case, run) for run in range(chosen.runs)]
+    tables = [judged(case, run, chosen.only or [""]) for run in range(chosen.runs)]
     print(f"## {chosen.setting}: {case.origin}\n")
     print(summary(tables))
     print(f"\n{tables[0].to_markdown()}\n\n{machine()}")
@@ -154,13 +157,14 @@ def peer_estimators(training: TorchTraining, table: Table, setting: str) -> dict
     return {name: lambda run=run: run(task) for name, run in peers_of(setting).items()}
 
 
-def judged(case: Case, run: int) -> Comparison:
+def judged(case: Case, run: int, only: Sequence[str]) -> Comparison:
     """Return the table of one trained model; a peer that fails is named and left out."""
     estimates, seconds = {}, {}
-    for name, work in case.estimators(run).items():
+    works = case.estimators(run)
+    for name in (name for name in works if any(part in name for part in only)):
         start = time.process_time()
         try:
-            answer = work()
+            answer = works[name]()
         except Exception as error:
             if name.startswith(OURS):
                 raise
