@@ -118,13 +118,13 @@ def test_states_that_are_computed_again_do_not_change_the_scores(optimiser):
     assert (plan.stride, plan.queries_at_once) == (1, 128)
     small = Magic.fit(training, probe=False, memory_bytes=17 * plan.state_bytes)
     assert 1 < small.plan.stride < plan.n_steps
-    queries, answers = np.concatenate([QUERIES, X[:2]]), np.concatenate([ANSWERS, Y[:2]])
+    queries, answers = np.concatenate([QUERIES, X[:3]]), np.concatenate([ANSWERS, Y[:3]])
     assert small.plan.queries_at_once < len(queries)
     assert len(small.replay.states) < len(whole.replay.states) == plan.n_steps
     same = small.scores(queries, answers).scores
     np.testing.assert_allclose(same[:4], whole.scores(QUERIES, ANSWERS).scores, rtol=1e-12)
-    whole_others = whole.scores(queries[2:], answers[2:]).scores
-    np.testing.assert_allclose(same[2:], whole_others, rtol=1e-12)
+    whole_others = whole.scores(queries[3:], answers[3:]).scores
+    np.testing.assert_allclose(same[3:], whole_others, rtol=1e-12)
 
 
 def test_sums_of_queries_have_the_sums_of_their_scores():
