@@ -475,6 +475,21 @@ class MeanOfBatch(nn.Module):
         return x - x.mean(0)
 
 
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
+class Wraps(nn.Module):
+    def forward(self, x):
+        return {"y": x}
+
+
+class Halved(nn.Module):
+    def forward(self, x):
+        return x.bfloat16()
+
+
 class LargeBatches(nn.Module):
     """Computes something else for larger batches than those that are tried at first."""
 
@@ -504,6 +519,7 @@ class Noise(nn.Module):
         ([nn.Linear(5, 3), MeanOfBatch()], "rows are mixed"),
         ([nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)], "'1'"),
         ([nn.Linear(5, 3), Noise()], "depend on chance"),
+        ([nn.Linear(5, 3), Detached()], "no trained parameter reaches"),
         ([nn.Linear(5, 3), LargeBatches()], "depends on the batch"),
         ([nn.Linear(5, 3), SkipsInLargeBatches()], "depends on the batch"),
     ],
@@ -559,6 +575,19 @@ def test_the_module_is_left_as_it_was():
     assert not any(layer._forward_hooks for layer in module.modules())
 
 
+@pytest.mark.parametrize(
+    "around",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16)],
+)
+def test_what_holds_around_the_call_changes_no_gradient(around):
+    module, features, labels = build("mlp", torch.float32)
+    wanted = row_gradients(module, features, labels).dense()
+    with around():
+        found = row_gradients(module, features, labels).dense()
+    assert np.abs(wanted).max() > 0
+    np.testing.assert_array_equal(found, wanted)
+
+
 class Fails(nn.Module):
     def forward(self, x):
         if len(x) > 1:
@@ -589,15 +618,24 @@ def test_no_hook_stays_behind_when_the_module_fails():
         ({"labels": np.array(["a"] * N)}, QueryShapeError, "encode classes"),
         ({"features": np.array([["a"] * 5] * N)}, QueryShapeError, "numbers"),
         ({"features": np.empty((0, 5))}, QueryShapeError, "at least one row"),
+        ({"features": np.zeros((N, 5), int)}, QueryShapeError, "what the module reads"),
+        ({"features": np.zeros((N, 4))}, QueryShapeError, r"float64 \[1, 4\]"),
+        (
+            {"module": nn.Sequential(nn.Linear(5, 3), Halved()).double()},
+            QueryShapeError,
+            "bfloat16",
+        ),
+        ({"module": nn.Sequential(nn.Linear(5, 3), Wraps()).double()}, QueryShapeError, "got dict"),
+        ({"module": nn.Unflatten(1, (1, 5))}, UntrainableModuleError, "no parameter"),
         ({"target": lambda z: z}, QueryShapeError, "one number"),
         ({"target": lambda _: 1.0}, QueryShapeError, "got float"),
     ],
 )
 def test_a_question_that_does_not_fit_is_refused_by_name(options, wrong, reason):
     module, features, labels = build("mlp")
-    given = {"features": features, "labels": labels} | options
+    given = {"module": module, "features": features, "labels": labels} | options
     with pytest.raises(wrong, match=reason):
-        row_gradients(module, **given)
+        row_gradients(**given)
 
 
 def test_a_module_without_anything_to_train_is_refused():

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -65,10 +65,17 @@ def refuse_undefined(module: nn.Module) -> None:
 def undisturbed(module: nn.Module) -> Generator[None]:
     """Put a module into evaluation mode; its modes and all random states are as before at the end.
 
-    Batch normalisation then uses its running statistics, and dropout does nothing.
+    Batch normalisation then uses its running statistics, and dropout does nothing. Derivatives are
+    recorded, in the precision of the parameters, whatever holds outside.
     """
     modes = [(layer, layer.training) for layer in module.modules()]
-    with torch.random.fork_rng(devices=cuda_devices(module)), torch.enable_grad():
+    kinds = {one.device.type for one in module.parameters()}
+    with ExitStack() as settings:
+        settings.enter_context(torch.random.fork_rng(devices=cuda_devices(module)))
+        settings.enter_context(torch.inference_mode(mode=False))
+        settings.enter_context(torch.enable_grad())
+        for kind in kinds:
+            settings.enter_context(torch.autocast(kind, enabled=False))
         try:
             module.eval()
             yield

@@ -206,10 +206,16 @@ def _can_vectorise(probe: _Probe, names: Sequence[str]) -> bool:
 
 def _check_outputs(module: nn.Module, features: Tensor) -> None:
     """Refuse outputs that depend on chance or on the other rows of the batch."""
+    together, kind = rows_of_outputs(module(features)), type(module).__name__
+    if not together.requires_grad:
+        raise UndefinedRowGradientError(
+            kind,
+            "no trained parameter reaches its outputs, or they are detached on the way",
+            "look for `detach()` and `no_grad()` in its forward",
+        )
     with torch.no_grad():
-        together, again = (rows_of_outputs(module(features)) for _ in range(2))
+        again = rows_of_outputs(module(features))
         alone = torch.cat([rows_of_outputs(module(row[None])) for row in features])
-    kind = type(module).__name__
     if not close(together, again):
         raise UndefinedRowGradientError(
             kind,

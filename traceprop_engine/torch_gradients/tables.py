@@ -63,13 +63,12 @@ def read_table(
 
     Raises:
         UndefinedRowGradientError: A layer mixes rows.
-        QueryShapeError: There are no rows, or features are no numbers, or labels do not fit.
+        QueryShapeError: There are no rows, or the module cannot read them, or labels do not fit.
     """
     refuse_undefined(module)
     array = checked_features(features)
     like = next(iter(trained_parameters(module).values()))
-    with torch.no_grad():
-        outputs = rows_of_outputs(module(feature_tensor(array[:1], like)))
+    outputs = _first_outputs(module, feature_tensor(array[:1], like))
     return Table(array, encode_labels(labels, len(array), loss, outputs), like.detach())
 
 
@@ -129,3 +128,16 @@ def check_rows(
 def blocks_of(n: int, rows: int) -> Iterator[slice]:
     """Return consecutive blocks of at most ``rows`` rows."""
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
+
+
+def _first_outputs(module: nn.Module, row: Tensor) -> Tensor:
+    try:
+        with torch.no_grad():
+            outputs = rows_of_outputs(module(row))
+    except RuntimeError as problem:  # what PyTorch raises of shapes and types that do not fit
+        got = f"{row.dtype} {list(row.shape)} ({str(problem).partition(chr(10))[0]})"
+        raise QueryShapeError("features", "what the module reads", got) from problem
+    if outputs.dtype not in NUMPY_TYPES:
+        wanted = "in single or double precision"
+        raise QueryShapeError("The module's output", wanted, str(outputs.dtype))
+    return outputs
