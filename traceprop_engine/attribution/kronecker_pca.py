@@ -17,7 +17,7 @@ _FEATURES = 2048
 
 @dataclass(frozen=True, eq=False)
 class KroneckerPCA:
-    r"""``(F Fᵀ-part of H) + λ I``: exact on ``k`` directions, ``λ`` on all others.
+    r"""The damped curvature along ``k`` directions, and the damping alone along all others.
 
     In the products of eigenvectors of each layer's inputs and deltas the curvature is near
     diagonal, so the ``k`` products with the largest ``Σ c_i g_i²`` hold most of it. With ``f`` the
