@@ -8,7 +8,9 @@ what is stored and on the number of queries, as measured:
   it is a matrix product.
 - Two numbers of half precision lie in one word of 32 bits. Whole-number operations make the
   numbers at even and at odd places float32 without a conversion of each one, which NumPy does
-  several times slower for float16. Nothing is rounded by it.
+  several times slower for float16. Nothing is rounded by it. While the shards are in memory one
+  query takes 1.7 (bfloat16) to 2.6 times (float16) the time of float32, which has twice the bytes;
+  for many queries there is no difference.
 """
 
 from collections.abc import Iterator, Sequence
