@@ -127,7 +127,7 @@ def streaming(shards: GradientShards, n_queries: int, turns: int) -> dict[str, o
     whole = np.concatenate(every)
     if shards.settings.dtype == "float32":
         ways["numpy product"] = lambda: _largest(whole @ queries.T)
-    # On processors torch multiplies matrices of float16 forty times slower than of float32.
+    # On processors torch multiplies matrices of float16 by a slow path: minutes for this one.
     is_slow = shards.settings.dtype == "float16" and n_queries > 1
     if find_spec("torch") is not None and not is_slow:
         ways["torch product"] = _torch_product(whole, queries, shards.settings.dtype)
