@@ -228,6 +228,23 @@ def test_questions_that_do_not_fit_are_refused():
         training.query_gradients(0, X[:1], np.array([9]), "loss")
 
 
+def test_whole_numbers_stay_whole_numbers():
+    tokens = np.arange(N) % 4
+
+    def embedded(params, x):
+        return params[x]
+
+    def train(rows):
+        return train_jax(embedded, RANDOM.normal(size=(4, C)), rows, Y, RECIPE, name="tokens")
+
+    training = train(tokens)
+    assert training.features.dtype == np.int32
+    with pytest.raises(QueryShapeError, match="whole numbers, as in training"):
+        training.query_gradients(0, tokens + 0.5, Y, "loss")
+    with pytest.raises(QueryShapeError, match="fit int32"):
+        train(tokens + 2**40)
+
+
 @pytest.mark.parametrize("sizes", [(3,), (3, 0, 1)])
 def test_an_mlp_without_layers_or_units_is_refused(sizes):
     with pytest.raises(JaxTrainingError, match="Mlp"):

@@ -223,6 +223,8 @@ class JaxTraining:
             raise QueryShapeError(
                 "features", f"[{shape}] with n at least 1", str(list(given.shape))
             )
+        if self.features.dtype.kind == "i" and given.dtype.kind not in "iu":
+            raise QueryShapeError("features", "whole numbers, as in training", str(given.dtype))
         if given.dtype.kind == "f" and not np.isfinite(given).all():
             raise QueryShapeError("features", "finite", "a missing or infinite value")
         return given.astype(self.features.dtype)

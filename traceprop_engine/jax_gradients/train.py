@@ -169,11 +169,21 @@ def _features(given: Any, dtype: np.dtype) -> NDArray[np.generic]:
     features = np.asarray(given)
     if features.ndim == 0 or features.dtype.kind not in "biuf":
         raise QueryShapeError("X", "an array of numbers, [n, ...]", f"dtype {features.dtype}")
+    if features.dtype.kind == "b":
+        return features.astype(dtype)
     if features.dtype.kind != "f":
-        return features.astype(np.int32 if features.dtype.kind != "b" else dtype)
+        return _as_int32(features)
     if not np.isfinite(features).all():
         raise QueryShapeError("X", "finite", "a missing or infinite value")
     return features.astype(dtype)
+
+
+def _as_int32(features: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return whole numbers as JAX keeps them, whether or not it is set to 64 bits."""
+    narrow = features.astype(np.int32)
+    if not np.array_equal(narrow, features):
+        raise QueryShapeError("X", "whole numbers that fit int32", f"{features.max()}")
+    return narrow
 
 
 def _weights(given: Any, n: int, dtype: np.dtype) -> NDArray[np.floating]:
@@ -207,7 +217,8 @@ def _check_net(
 
 def _check_rows_apart(apply: Apply, params: Params, features: NDArray[np.generic]) -> None:
     both = _together_and_alone(params, features, apply=apply)
-    together, alone = map(np.asarray, both)
+    together: NDArray[np.floating] = np.asarray(both[0])
+    alone: NDArray[np.floating] = np.asarray(both[1])
     bound = np.sqrt(np.finfo(together.dtype).eps) * (1 + np.abs(together).max())
     if not np.abs(together - alone).max() <= bound:
         raise JaxTrainingError(
