@@ -19,25 +19,49 @@ from traceprop_engine.errors import ExtraMissingError, TracepropError
 if TYPE_CHECKING:
     from traceprop_engine.arrays import TrackedArray, array, from_numpy, to_pandas
     from traceprop_engine.attribution import (
+        EKFAC,
+        GGN,
+        KFAC,
+        TRAK,
         AttributionScores,
+        Functional,
+        GradCos,
+        GradDot,
+        GroupGap,
+        GroupMean,
         InfluenceFunction,
+        LastLayer,
         Removal,
+        SmoothAuroc,
+        TracIn,
         remove_rows,
     )
     from traceprop_engine.estimators import EstimatorFollowing, fitted_statistic
     from traceprop_engine.explanation import (
         Counterfactual,
         Explanation,
+        QualityPlan,
         explain,
         load_predictions,
+        measure_attribution,
         what_if_removed,
     )
     from traceprop_engine.exports import export_lineage
     from traceprop_engine.frames import TrackedTable, concat_arrow, track_arrow
     from traceprop_engine.frames.of_polars import TrackedPolars, concat_polars, track_polars
     from traceprop_engine.fuzz import LineageCheck, check_lineage
+    from traceprop_engine.gradients import (
+        LayerGradients,
+        NetPredictions,
+        NetRun,
+        RecordedTraining,
+        RowGradients,
+        StoredNet,
+        random_projection,
+    )
     from traceprop_engine.identity import fingerprint_source, match_versions, row_fingerprints
     from traceprop_engine.jax_arrays import TrackedJax, from_jax, tracked_jit, tracked_vmap
+    from traceprop_engine.jax_gradients import JaxTraining, Mlp, train_jax
     from traceprop_engine.lineage import (
         CapturedLineage,
         CaptureSession,
@@ -51,6 +75,7 @@ if TYPE_CHECKING:
         row_wise,
         set_granularity,
     )
+    from traceprop_engine.metagradients import Magic, metasmoothness
     from traceprop_engine.provenance_views import (
         ProvenanceView,
         RowTrace,
@@ -65,15 +90,22 @@ if TYPE_CHECKING:
         load_source,
         provenance,
     )
+    from traceprop_engine.quality import brittleness, evaluate_lds, evaluate_loo
     from traceprop_engine.recording import (
+        FittedStatistic,
         InputRef,
         Materialization,
         load_fingerprints,
+        load_fitted,
         record_dataset,
         record_predictions,
         record_source,
         record_training_run,
     )
+    from traceprop_engine.retraining import Bagged, Datamodel, RefitConvex
+    from traceprop_engine.retraining.nets import NetProblem
+    from traceprop_engine.retraining.vmapped_jax import VmappedJax
+    from traceprop_engine.retraining.vmapped_torch import VmappedTorch
     from traceprop_engine.sources import SourceVersion, read_records, read_source, scan_source
     from traceprop_engine.sql_queries import SqlResult, sql, trace_query
     from traceprop_engine.store import Store
@@ -89,6 +121,12 @@ if TYPE_CHECKING:
         from_torch,
         track_dataset,
     )
+    from traceprop_engine.torch_gradients import (
+        TorchTraining,
+        TrainingCallback,
+        train_torch,
+        training_context,
+    )
     from traceprop_engine.tracing import Affected, Trace, affected_by, trace_back
     from traceprop_engine.training import (
         Predictions,
@@ -98,33 +136,49 @@ if TYPE_CHECKING:
         train_logistic,
         train_softmax,
     )
+    from traceprop_engine.training.recipe import TrainingRecipe
 
 _NAMES = {
     "arrays": "TrackedArray array from_numpy to_pandas",
-    "attribution": "AttributionScores InfluenceFunction Removal remove_rows",
+    "attribution": "AttributionScores EKFAC Functional GGN GradCos GradDot GroupGap"
+    " GroupMean InfluenceFunction KFAC LastLayer Removal SmoothAuroc TRAK"
+    " TracIn remove_rows",
     "estimators": "EstimatorFollowing fitted_statistic",
-    "explanation": "Counterfactual Explanation explain load_predictions what_if_removed",
+    "explanation": "Counterfactual Explanation QualityPlan explain load_predictions"
+    " measure_attribution what_if_removed",
     "exports": "export_lineage",
     "frames": "TrackedTable concat_arrow track_arrow",
     "frames.of_polars": "TrackedPolars concat_polars track_polars",
     "fuzz": "LineageCheck check_lineage",
+    "gradients": "LayerGradients NetPredictions NetRun RecordedTraining RowGradients"
+    " StoredNet random_projection",
     "identity": "fingerprint_source match_versions row_fingerprints",
     "jax_arrays": "TrackedJax from_jax tracked_jit tracked_vmap",
+    "jax_gradients": "JaxTraining Mlp train_jax",
     "lineage": "CaptureSession CapturedLineage Followed Granularity RowMap"
     " declares_rows granularity record reset_graph row_wise set_granularity",
+    "metagradients": "Magic metasmoothness",
     "provenance_views": "ProvenanceView RowTrace TracedSource bytes_per_row compress"
     " disable_compression enable_compression from_csv from_pandas"
     " from_parquet load_source provenance",
-    "recording": "InputRef Materialization load_fingerprints record_dataset"
-    " record_predictions record_source record_training_run",
+    "quality": "brittleness evaluate_lds evaluate_loo",
+    "recording": "FittedStatistic InputRef Materialization load_fingerprints"
+    " load_fitted record_dataset record_predictions record_source"
+    " record_training_run",
+    "retraining": "Bagged Datamodel RefitConvex",
+    "retraining.nets": "NetProblem",
+    "retraining.vmapped_jax": "VmappedJax",
+    "retraining.vmapped_torch": "VmappedTorch",
     "sources": "SourceVersion read_records read_source scan_source",
     "sql_queries": "SqlResult sql trace_query",
     "store": "Store",
     "stores": "SQLiteStore",
     "tensors": "FollowedLoader TrackedDataset TrackedStream TrackedTensor TrainingStep"
     " TrainingSteps follow from_torch track_dataset",
+    "torch_gradients": "TorchTraining TrainingCallback train_torch training_context",
     "tracing": "Affected Trace affected_by trace_back",
     "training": "Predictions TrainingRun from_estimator train_linear train_logistic train_softmax",
+    "training.recipe": "TrainingRecipe",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
@@ -132,34 +186,67 @@ _EXTRA_OF = {
     "estimators": "sklearn",
     "frames.of_polars": "polars",
     "jax_arrays": "jax",
+    "jax_gradients": "jax",
+    "metagradients": "jax",
+    "retraining.vmapped_jax": "jax",
+    "retraining.vmapped_torch": "torch",
     "tensors": "torch",
+    "torch_gradients": "torch",
 }
 """The extra that a module needs which stands on another library."""
 
 __all__ = [
+    "EKFAC",
+    "GGN",
+    "KFAC",
+    "TRAK",
     "Affected",
     "AttributionScores",
+    "Bagged",
     "CaptureSession",
     "CapturedLineage",
     "Counterfactual",
+    "Datamodel",
     "EstimatorFollowing",
     "Explanation",
+    "FittedStatistic",
     "Followed",
     "FollowedLoader",
+    "Functional",
+    "GradCos",
+    "GradDot",
     "Granularity",
+    "GroupGap",
+    "GroupMean",
     "InfluenceFunction",
     "InputRef",
+    "JaxTraining",
+    "LastLayer",
+    "LayerGradients",
     "LineageCheck",
+    "Magic",
     "Materialization",
+    "Mlp",
+    "NetPredictions",
+    "NetProblem",
+    "NetRun",
     "Predictions",
     "ProvenanceView",
+    "QualityPlan",
+    "RecordedTraining",
+    "RefitConvex",
     "Removal",
+    "RowGradients",
     "RowMap",
     "RowTrace",
     "SQLiteStore",
+    "SmoothAuroc",
     "SourceVersion",
     "SqlResult",
     "Store",
+    "StoredNet",
+    "TorchTraining",
+    "TracIn",
     "Trace",
     "TracedSource",
     "TracepropError",
@@ -170,11 +257,16 @@ __all__ = [
     "TrackedStream",
     "TrackedTable",
     "TrackedTensor",
+    "TrainingCallback",
+    "TrainingRecipe",
     "TrainingRun",
     "TrainingStep",
     "TrainingSteps",
+    "VmappedJax",
+    "VmappedTorch",
     "affected_by",
     "array",
+    "brittleness",
     "bytes_per_row",
     "check_lineage",
     "compress",
@@ -183,6 +275,8 @@ __all__ = [
     "declares_rows",
     "disable_compression",
     "enable_compression",
+    "evaluate_lds",
+    "evaluate_loo",
     "explain",
     "export_lineage",
     "fingerprint_source",
@@ -197,10 +291,14 @@ __all__ = [
     "from_torch",
     "granularity",
     "load_fingerprints",
+    "load_fitted",
     "load_predictions",
     "load_source",
     "match_versions",
+    "measure_attribution",
+    "metasmoothness",
     "provenance",
+    "random_projection",
     "read_records",
     "read_source",
     "record",
@@ -223,9 +321,12 @@ __all__ = [
     "track_polars",
     "tracked_jit",
     "tracked_vmap",
+    "train_jax",
     "train_linear",
     "train_logistic",
     "train_softmax",
+    "train_torch",
+    "training_context",
     "what_if_removed",
 ]
 

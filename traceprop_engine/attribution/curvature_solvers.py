@@ -65,7 +65,7 @@ class DualCurvature:
         if weights is not None:
             cross = weights @ cross
         right = np.asarray(cross * self.roots, dtype=self.roots.dtype)
-        effects = cho_solve((self.factor, True), right.T, check_finite=False).T / self.roots
+        effects = solved(self.factor, right.T).T / self.roots
         return lambda rows: effects[:, rows]
 
 
@@ -104,7 +104,7 @@ class PrimalCurvature:
     def ask(self, queries: RowGradients, weights: NDArray[np.float64] | None) -> BlockEffects:
         """Return what scores any block of training rows."""
         vectors = question_vectors(queries, weights)
-        directions = cho_solve((self.factor, True), vectors, check_finite=False)
+        directions = solved(self.factor, vectors)
         return lambda rows: self.train.take(rows).dot(directions).T
 
 
@@ -149,3 +149,8 @@ def damped_factor(matrix: NDArray[np.floating], damping: float) -> NDArray[np.fl
     if pivot <= rounding:
         raise DampingError(damping, "the curvature is singular to rounding with it", way_out)
     return factor
+
+
+def solved(factor: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the solution of equations whose lower Cholesky factor is given."""
+    return np.asarray(cho_solve((factor, True), right, check_finite=False))

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
-from traceprop_engine.attribution.curvature_solvers import damped_factor, weighted_moment
+from traceprop_engine.attribution.curvature_solvers import damped_factor, solved, weighted_moment
 from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
 from traceprop_engine.attribution.leave_one_out import row_blocks
 from traceprop_engine.gradients import LayerGradients, RecordedTraining, RowGradients, kernel
@@ -79,8 +78,8 @@ class KroneckerPCA:
         features = chosen_gradients(rotated, self.chosen)
         if weights is not None:
             features = weights @ features
-        solved = cho_solve((self.factor, True), features.T, check_finite=False).T
-        within = np.asarray(solved - features / self.damping, dtype=self.features.dtype)
+        answer = solved(self.factor, features.T).T
+        within = np.asarray(answer - features / self.damping, dtype=self.features.dtype)
 
         def block(rows: slice) -> NDArray[np.floating]:
             cross = kernel(rotated, self.train.take(rows))

@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve
 
 from traceprop_engine.attribution.checkpoints import (
     MEMORY_BYTES,
@@ -18,7 +17,7 @@ from traceprop_engine.attribution.checkpoints import (
     fit_each,
     train_rows,
 )
-from traceprop_engine.attribution.curvature_solvers import damped_factor, weighted_moment
+from traceprop_engine.attribution.curvature_solvers import damped_factor, solved, weighted_moment
 from traceprop_engine.attribution.damping import (
     Damping,
     check_damping,
@@ -184,6 +183,6 @@ class ProjectedCurvature:
         features = self.projection.project(queries)
         if weights is not None:
             features = weights @ features
-        solved = cho_solve((self.factor, True), features.T, check_finite=False)
-        directions = solved.astype(self.features.dtype, copy=False)
+        answer = solved(self.factor, features.T)
+        directions = answer.astype(self.features.dtype, copy=False)
         return lambda rows: (self.features[rows] @ directions).T

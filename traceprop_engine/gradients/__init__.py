@@ -4,6 +4,7 @@ from traceprop_engine.gradients.kernels import kernel, kernel_blocks
 from traceprop_engine.gradients.kronecker_pca import KroneckerPca
 from traceprop_engine.gradients.layers import LayerGradients, LayerShape
 from traceprop_engine.gradients.memory import MemoryPlan, plan_memory
+from traceprop_engine.gradients.net_run import NetPredictions, NetRun
 from traceprop_engine.gradients.projection import (
     Projection,
     ProjectionKind,
@@ -13,6 +14,7 @@ from traceprop_engine.gradients.projection import (
 from traceprop_engine.gradients.recorded import Loss, NamedTarget, OutputTarget, RecordedTraining
 from traceprop_engine.gradients.rows import RowGradients
 from traceprop_engine.gradients.shards import GradientShards, ShardSettings, write_shards
+from traceprop_engine.gradients.stored_net import StoredNet
 from traceprop_engine.gradients.streaming import (
     ScoredShards,
     StrongestRows,
@@ -28,6 +30,8 @@ __all__ = [
     "Loss",
     "MemoryPlan",
     "NamedTarget",
+    "NetPredictions",
+    "NetRun",
     "OutputTarget",
     "Projection",
     "ProjectionKind",
@@ -35,6 +39,7 @@ __all__ = [
     "RowGradients",
     "ScoredShards",
     "ShardSettings",
+    "StoredNet",
     "StrongestRows",
     "kernel",
     "kernel_blocks",
