@@ -6,11 +6,12 @@ plain epoch of the same turn.
 
 *plain*: forward and backward of the mean loss in batches, as an epoch does, without the optimiser;
 the faster of batches of 256 and of 1,024 rows. *factors*: `TorchTraining.train_gradients`, all rows
-captured into arrays, the copy of the module included; it runs after a plain epoch, so its arrays are
-memory that the system hands out anew. *capture*: the same without the copy; it follows *factors* and
-fills memory that was freed just before, as every checkpoint but the first does. *vmap*: `torch.func.vmap(grad)` in batches of 256. *opacus*: its
-`GradSampleModule` in batches of 256, where it is installed. The last two make the gradients and
-keep none of them. Factors, vmap and opacus are first compared with a loop over rows.
+captured into arrays, the copy of the module included; it runs after a plain epoch, so its arrays
+are memory that the system hands out anew. *capture*: the same without the copy; it follows
+*factors* and fills memory that was freed just before, as every checkpoint but the first does.
+*vmap*: `torch.func.vmap(grad)` in batches of 256. *opacus*: its `GradSampleModule` in batches of
+256, where it is installed. The last two make the gradients and keep none of them. Factors, vmap and
+opacus are first compared with a loop over rows.
 """
 
 import argparse
