@@ -29,7 +29,8 @@ tracked_jit tracked_vmap train_jax train_linear train_logistic train_softmax tra
 training_context what_if_removed
 """
 DAGSTER = """
-ExplainConfig TracepropIOManager TracepropStore build_attribution_asset
+ExplainConfig QualityConfig TracepropIOManager TracepropStore build_attribution_asset
+build_attribution_quality_check
 build_lineage_coverage_checks build_lineage_fuzz_check build_removal_asset source_file_assets
 """
 
