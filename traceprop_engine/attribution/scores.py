@@ -1,15 +1,27 @@
 """Influence scores: how much each training row, or source row, moved each query."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
+from traceprop_engine.attribution.bars import Bar, bars_svg
+from traceprop_engine.attribution.group_scores import (
+    Groups,
+    GroupScores,
+    add_columns,
+    row_of,
+    rows_of_groups,
+    rows_of_ops,
+    rows_of_sources,
+    summed_by_group,
+)
 from traceprop_engine.attribution.targets import Target
-from traceprop_engine.errors import QueryShapeError, RollUpError
+from traceprop_engine.errors import QueryShapeError, RollUpError, ScoreGroupsError
+from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.row_map import RowMap
 
 Direction = Literal["both", "raises", "lowers"]
@@ -68,6 +80,8 @@ class AttributionScores:
         are taken to add up, and a source row that changes a training row without removing it counts
         as if the training row went with it.
 
+        An undefined score (NaN) makes the sums of its source rows undefined.
+
         Args:
             row_map: From training rows (its outputs) to source rows (its inputs).
 
@@ -77,10 +91,114 @@ class AttributionScores:
         _require_rolling(row_map, self.scores.shape[1])
         train_rows, source_rows = row_map.pairs()
         touched, columns = np.unique(source_rows, return_inverse=True)
-        shape = self.scores.shape[1], len(touched)
-        membership = csr_array((np.ones(len(columns)), (train_rows, columns)), shape=shape)
-        summed = (membership.T @ self.scores.T).T
+        summed = add_columns(self.scores, train_rows, columns, len(touched))
         return SourceScores(summed, touched.astype(np.int64), row_map.n_in, self.target, self.unit)
+
+    def by_group(self, groups: Groups) -> GroupScores:
+        """Sum the scores of the training rows of each group, for all queries at once.
+
+        Undefined scores (NaN) are left out of the sums, and counted in `GroupScores.n_undefined`.
+
+        Args:
+            groups: One label for each training row, as an array or Series of any type (a missing
+                label: in no group); or the training rows of each group by its name, where a row
+                may be in several groups and counts for each.
+
+        Returns:
+            ``[n_query, n_groups]``, the groups in the order of their first row, or as given.
+
+        Raises:
+            ScoreGroupsError: There is not one label for each row, or a row does not exist.
+        """
+        n_train = self.scores.shape[1]
+        return self._summed(rows_of_groups(groups, n_train))
+
+    def by_source(self, lineage: CapturedLineage | Mapping[str, RowMap]) -> "SourceTotals":
+        """Sum the scores of the training rows that came from each source, for all queries at once.
+
+        A training row made of rows of several sources, as after a join, counts in full for each of
+        them; `GroupScores.n_shared` says how many do. Rows that reach a training row through a
+        statistic only are not counted. A source that nobody knows the rows of has NaN as its sum.
+        Undefined scores are left out, and counted in `GroupScores.n_undefined`.
+
+        Args:
+            lineage: Of the training table: its row map to each source by name.
+
+        Raises:
+            RollUpError: A map does not have these training rows as outputs.
+        """
+        maps = dict(lineage.maps if isinstance(lineage, CapturedLineage) else lineage)
+        for row_map in maps.values():
+            _require_train_rows(row_map.n_out, self.scores.shape[1])
+        totals = self._summed(rows_of_sources(maps))
+        return SourceTotals(**vars(totals), attribution=self, maps=maps)
+
+    def by_op(self, lineage: CapturedLineage) -> GroupScores:
+        """Sum the scores of the training rows that went through each recorded operation.
+
+        The score of a training row counts once for each operation. Which rows an operation kept is
+        not recorded, but which inputs went into it is. So a training row counts for an operation
+        if a row of one of those inputs is behind it: all of the rows that went through are counted,
+        and beside them, where one input took two ways, rows that came by the other way. An
+        operation that names no input counts for every row. A row goes through several operations,
+        so the sums do not add up. They tell how much influence passed an operation, not what the
+        operation did. NaN where the rows of an input are unknown; undefined scores are left out.
+
+        Args:
+            lineage: Of the training table, with its operations.
+
+        Raises:
+            RollUpError: It is not of these training rows.
+        """
+        _require_train_rows(lineage.n_rows, self.scores.shape[1])
+        return self._summed(rows_of_ops(lineage))
+
+    def to_frame(
+        self, k: int | None = None, *, query: int | None = None, direction: Direction = "both"
+    ) -> pd.DataFrame:
+        """Return ranked rows as a table: query, rank (from 1), training_row, score, unit.
+
+        Undefined scores have no rank, and are left out.
+
+        Args:
+            k: How many rows for each query; all of them by default.
+            query: Only this one; all queries by default.
+            direction: Which rows to rank.
+
+        Raises:
+            QueryShapeError: ``k`` is below 1, or there is no such query.
+        """
+        asked = range(len(self.scores)) if query is None else [query]
+        most = max(1, self.scores.shape[1]) if k is None else k
+        tops = [self.top_k(most, query=one, direction=direction) for one in asked]
+        counts = [len(top.rows) for top in tops]
+        empty = TopRows(np.empty(0, dtype=np.int64), np.empty(0))
+        return pd.DataFrame(
+            {
+                "query": np.repeat(np.asarray(asked, dtype=np.int64), counts),
+                "rank": np.concatenate([empty.rows, *(np.arange(1, n + 1) for n in counts)]),
+                "training_row": np.concatenate([empty.rows, *(top.rows for top in tops)]),
+                "score": np.concatenate([empty.scores, *(top.scores for top in tops)]),
+                "unit": self.unit,
+            }
+        )
+
+    def to_svg(self, k: int = 10, *, query: int = 0, direction: Direction = "both") -> str:
+        """Return the ``k`` strongest training rows of a query as bars, the strongest first.
+
+        Raises:
+            QueryShapeError: ``k`` is below 1, or there is no such query.
+        """
+        top = self.top_k(k, query=query, direction=direction)
+        pairs = zip(top.rows, top.scores, strict=True)
+        bars = [Bar(f"training row {row:,}", float(score)) for row, score in pairs]
+        return bars_svg(bars, f"Scores of the {len(bars)} strongest rows, in {self.unit}")
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
+
+    def _summed(self, rows: Mapping[Hashable, NDArray[np.integer] | None]) -> GroupScores:
+        return summed_by_group(self.scores, rows, self.target, self.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +227,31 @@ class SourceScores:
             QueryShapeError: ``k`` is below 1, or there is no such query.
         """
         return strongest(self.rows, _scores_of(self.scores, k, query), k, direction)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceTotals(GroupScores):
+    """Sums of scores by source, and the way to the rows of each source.
+
+    Attributes:
+        attribution: The scores that were added up.
+        maps: From training rows to the rows of each source.
+    """
+
+    attribution: AttributionScores
+    maps: Mapping[str, RowMap]
+
+    def rows_of(self, source: str) -> SourceScores:
+        """Return the ranking of the rows of one source; see `AttributionScores.roll_up`.
+
+        Raises:
+            ScoreGroupsError: There is no such source.
+            RollUpError: Its rows are unknown, or connected by a statistic only.
+        """
+        if source not in self.maps:
+            known = ", ".join(map(repr, self.maps))
+            raise ScoreGroupsError(f"there is no source {source!r}", f"ask for one of {known}")
+        return self.attribution.roll_up(self.maps[source])
 
 
 def strongest(
@@ -166,17 +309,19 @@ def check_k(k: int) -> None:
 
 def _scores_of(values: NDArray[np.float64], k: int, query: int) -> NDArray[np.float64]:
     check_k(k)
-    if not 0 <= query < len(values):
-        raise QueryShapeError("query", f"from 0 to {len(values) - 1}", str(query))
-    return values[query]
+    return row_of(values, query)
+
+
+def _require_train_rows(n_rows: int, n_train: int) -> None:
+    if n_rows != n_train:
+        raise RollUpError(
+            f"the row map is of {n_rows} rows, the scores of {n_train}",
+            "pass the map of the training table that the run was trained on",
+        )
 
 
 def _require_rolling(row_map: RowMap, n_train: int) -> None:
-    if row_map.n_out != n_train:
-        raise RollUpError(
-            f"the row map is of {row_map.n_out} rows, the scores of {n_train}",
-            "pass the map of the training table that the run was trained on",
-        )
+    _require_train_rows(row_map.n_out, n_train)
     if not row_map.is_known:
         raise RollUpError(
             "the row map is unknown, so no training row has known source rows",

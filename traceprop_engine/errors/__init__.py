@@ -109,6 +109,7 @@ from traceprop_engine.errors.questions import (
     TrainingRunNotFoundError,
 )
 from traceprop_engine.errors.recipes import RecipeError
+from traceprop_engine.errors.score_groups import ScoreGroupsError, UntraceableRankError
 from traceprop_engine.errors.sources import (
     CorruptSourceError,
     EmptySourceError,
@@ -244,6 +245,7 @@ __all__ = [
     "RowMapError",
     "RowNotFoundError",
     "RowPredicateError",
+    "ScoreGroupsError",
     "SeparableClassesError",
     "SingularCurvatureError",
     "SourceChangedError",
@@ -292,6 +294,7 @@ __all__ = [
     "UnsupportedEstimatorError",
     "UnsupportedSqlError",
     "UnterminatedQuoteError",
+    "UntraceableRankError",
     "UntrackedValueError",
     "UntrainableModuleError",
     "ViewRowError",
