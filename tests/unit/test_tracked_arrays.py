@@ -9,7 +9,7 @@ import pytest
 
 from traceprop_engine.arrays import TrackedArray, array, from_numpy, to_pandas
 from traceprop_engine.errors import ArrayInputError, CaptureError, GranularityError
-from traceprop_engine.lineage import CaptureSession
+from traceprop_engine.lineage import CaptureSession, row_wise
 from traceprop_engine.lineage.decode import followed_value
 from traceprop_engine.lineage.granularity import (
     Granularity,
@@ -259,3 +259,49 @@ def test_a_session_takes_the_granularity_that_is_set():
         assert CaptureSession(granularity="row").keeps_rows
     with pytest.raises(GranularityError, match="'CELL'"):
         CaptureSession(granularity="CELL")
+
+
+def test_a_declared_function_runs_on_plain_arrays_and_is_one_operation():
+    seen = []
+
+    @row_wise
+    def standardised(x):
+        seen.append((type(x), x.flags.writeable))
+        return (x - x.mean(axis=0)) / x.std(axis=0)
+
+    plain = np.arange(12.0).reshape(6, 2) ** 2
+    with CaptureSession() as session:
+        x = from_numpy(plain, "doses", session=session)[::2]
+        found = standardised(x)
+        lineage = session.lineage(found[1:] * 2)
+    assert seen == [(np.ndarray, False)]
+    np.testing.assert_array_equal(np.asarray(found), standardised(plain[::2]))
+    assert type(found) is TrackedArray
+    assert lineage.fidelity == "claimed"
+    assert [lineage.maps["doses"].backward([row]).tolist() for row in (0, 1)] == [[2], [4]]
+    assert [op.name for op in lineage.ops][0] == "record"
+
+
+def test_a_declared_function_may_not_write_into_what_it_is_lent():
+    @row_wise
+    def doubled(x):
+        x *= 2
+        return x
+
+    with CaptureSession() as session:
+        x = from_numpy(np.ones(3), "doses", session=session)
+        with pytest.raises(ValueError, match="read-only"):
+            doubled(x)
+        np.testing.assert_array_equal(np.asarray(x), 1.0)
+
+
+def test_a_declared_result_that_is_a_view_of_its_argument_gets_memory_of_its_own():
+    @row_wise
+    def itself(x):
+        return x
+
+    with CaptureSession() as session:
+        x = from_numpy(np.arange(3.0), "doses", session=session)
+        same = itself(x)
+        x[0] = 9.0
+        np.testing.assert_array_equal(np.asarray(same), [0.0, 1.0, 2.0])

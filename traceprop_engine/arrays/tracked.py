@@ -99,6 +99,22 @@ class TrackedArray(RowArray):
         """Return a plain copy of the array."""
         return np.array(plain_array(self))
 
+    def __traceprop_lent__(self) -> Plain:
+        """Return the values as a plain array to read from; nothing is copied."""
+        view = plain_array(self).view()
+        view.flags.writeable = False
+        return view
+
+    @classmethod
+    def __traceprop_carried__(
+        cls, result: Any, node: Node, steps: tuple[Step, ...]
+    ) -> "TrackedArray | None":
+        """Return the plain array that a function made of lent ones, as one that knows its rows."""
+        if type(result) is not np.ndarray or not result.ndim:
+            return None
+        own = result if result.base is None and result.flags.writeable else np.array(result)
+        return tracked_array(own, Lines.of_node(node), steps)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **kwargs: Any) -> Any:
         result = NotImplemented
         if method == "__call__" and not kwargs:

@@ -1,5 +1,6 @@
 """What carries a mark: a pandas object, a value that is tracked, or a box around any other."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -65,6 +66,29 @@ def placed_of(value: Any) -> Placed | None:
 def plain_of(value: Any) -> Any:
     """Return a tracked value as its user knows it; any other one as it is."""
     return value.__traceprop_plain__() if _is_tracked(value) else value
+
+
+def lent(value: Any) -> Any:
+    """Return a tracked value as a plain one to read from, without a copy where a class allows it.
+
+    A class allows it by ``__traceprop_lent__``.
+    """
+    lend = getattr(type(value), "__traceprop_lent__", None)
+    return plain_of(value) if lend is None else lend(value)
+
+
+def carried_like(arguments: Iterable[Any], result: Any, node: Node, steps: tuple[Step, ...]) -> Any:
+    """Return the result of a function as one whose rows are those of a node.
+
+    It takes the tracked form of an argument that has one for such results, by
+    ``__traceprop_carried__``, which gives ``None`` for any other result; else that of `carried`.
+    """
+    for value in arguments:
+        carry = getattr(type(value), "__traceprop_carried__", None)
+        found = None if carry is None else carry(result, node, steps)
+        if found is not None:
+            return found
+    return carried(result, node, steps)
 
 
 def unmarked(value: Any) -> Any:

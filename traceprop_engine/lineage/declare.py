@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from traceprop_engine.errors import DeclarationError
 from traceprop_engine.lineage.captured import Op
-from traceprop_engine.lineage.carriers import carried, node_of, placed_of, plain_of
+from traceprop_engine.lineage.carriers import (
+    carried,
+    carried_like,
+    lent,
+    node_of,
+    placed_of,
+    plain_of,
+)
 from traceprop_engine.lineage.marks import (
     Node,
     Notes,
@@ -71,6 +78,13 @@ def record(out: Any, inputs: DeclaredInputs, *, session: CaptureSession | None =
         array([1])
     """
     value = plain_of(out)
+    return carried(value, *_made_of(value, inputs, session))
+
+
+def _made_of(
+    value: Any, inputs: DeclaredInputs, session: CaptureSession | None
+) -> tuple[Node, tuple[Step, ...]]:
+    """Return the node of the declared rows of a plain value, and the step that made it."""
     n_rows = _length(value)
     pairs = list(inputs.items()) if isinstance(inputs, Mapping) else list(inputs)
     if not pairs:
@@ -86,7 +100,7 @@ def record(out: Any, inputs: DeclaredInputs, *, session: CaptureSession | None =
     ]
     claim = f"the rows of {', '.join(labels)} were declared with `record`"
     node = derived(notes, n_rows, edges, claims=(claim,))
-    return carried(value, node, (_step(node, edges, labels, parents),))
+    return node, (_step(node, edges, labels, parents),)
 
 
 @overload
@@ -98,8 +112,9 @@ def row_wise(
 def row_wise(function: Any = None, *, of: str | Sequence[str] | None = None) -> Any:
     """Declare of a function that row ``i`` of its result comes from row ``i`` of its argument.
 
-    Where no argument is followed, the function does what it did. Where one is, the result is that
-    of `record`. Followed arguments that are not named in ``of`` count as context of every row.
+    Where no argument is followed, the function does what it did. Where one is, it gets plain values
+    and runs as one operation at full speed, and the result is that of `record`; of arrays, which
+    it gets to read from only, an array that knows its rows. Followed arguments that are not named in ``of`` count as context of every row.
 
     Args:
         function: The function.
@@ -180,7 +195,7 @@ def _called(
         name: value for name, value in bound.arguments.items() if placed_of(value) is not None
     }
     for name, value in followed.items():
-        bound.arguments[name] = plain_of(value)
+        bound.arguments[name] = lent(value)
     return followed, function(*bound.args, **bound.kwargs)
 
 
@@ -192,7 +207,8 @@ def _declared(out: Any, followed: Mapping[str, Any], rows: Mapping[str, Any], fu
             write_note(mark, function, None, every, id(every), every)
     if not rows:
         return out
-    return record(out, [(followed[name], each) for name, each in rows.items()])
+    made = _made_of(plain_of(out), [(followed[name], each) for name, each in rows.items()], None)
+    return carried_like(followed.values(), plain_of(out), *made)
 
 
 def _length(value: Any) -> int:
