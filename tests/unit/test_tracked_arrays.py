@@ -279,7 +279,7 @@ def test_a_declared_function_runs_on_plain_arrays_and_is_one_operation():
     assert type(found) is TrackedArray
     assert lineage.fidelity == "claimed"
     assert [lineage.maps["doses"].backward([row]).tolist() for row in (0, 1)] == [[2], [4]]
-    assert [op.name for op in lineage.ops][0] == "record"
+    assert lineage.ops[0].name == "record"
 
 
 def test_a_declared_function_may_not_write_into_what_it_is_lent():
