@@ -162,6 +162,12 @@ from traceprop_engine.errors.torch_gradients import (
     UndefinedRowGradientError,
     UntrainableModuleError,
 )
+from traceprop_engine.errors.trees import (
+    GroupRefitError,
+    TreeMemoryError,
+    TreeRowsError,
+    UnsupportedTreesError,
+)
 
 __all__ = [
     "ArrayInputError",
@@ -191,6 +197,7 @@ __all__ = [
     "GradientShardError",
     "GradientStorageError",
     "GranularityError",
+    "GroupRefitError",
     "HeaderlessFileError",
     "InfluenceTargetError",
     "JaxTrainingError",
@@ -284,6 +291,8 @@ __all__ = [
     "TrainingRowError",
     "TrainingRunNotFoundError",
     "TrainingStalledError",
+    "TreeMemoryError",
+    "TreeRowsError",
     "UnconvergedRunError",
     "UndefinedRowGradientError",
     "UnknownClassError",
@@ -293,6 +302,7 @@ __all__ = [
     "UnlikeFingerprintsError",
     "UnsupportedEstimatorError",
     "UnsupportedSqlError",
+    "UnsupportedTreesError",
     "UnterminatedQuoteError",
     "UntraceableRankError",
     "UntrackedValueError",
