@@ -215,7 +215,12 @@ def test_the_workspace_is_valid(tmp_path):
 def test_the_code_location_shows_the_three_files_and_the_assets():
     graph = defs.resolve_asset_graph()
     made = {key.to_user_string() for key in graph.materializable_asset_keys}
-    assert made == {*PARTS, "attributions", "what_if_removed"}
+    nets = {
+        f"{name}_{part}"
+        for name in ("torch", "jax")
+        for part in ("model", "predictions", "attributions")
+    }
+    assert made == {*PARTS, *nets, "attributions", "what_if_removed"}
     observed = {key.to_user_string() for key in graph.observable_asset_keys}
     assert observed == set(SOURCES)
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == made | observed

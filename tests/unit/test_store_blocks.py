@@ -81,12 +81,20 @@ def test_a_matrix_is_a_view_of_what_arrow_read(store):
 
 
 @pytest.mark.parametrize(
-    "array", [np.ones((2, 2), np.float32), np.ones((2, 2, 2)), np.ones((2, 0)), np.array(1.0)]
+    "array", [np.ones((2, 2), np.float16), np.ones((2, 2, 2)), np.ones((2, 0)), np.array(1.0)]
 )
-def test_what_is_no_float64_matrix_is_refused(store, array):
-    with pytest.raises(ValueError, match="a block holds a float64 matrix"):
+def test_what_is_no_float_matrix_is_refused(store, array):
+    with pytest.raises(ValueError, match="a block holds a float matrix"):
         store.put_array(array)
     assert files(store) == []
+
+
+def test_a_matrix_keeps_its_precision(store):
+    narrow = np.array([[0.1, 2.0]], np.float32)
+    found = store.get_array(store.put_array(narrow))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, narrow)
+    assert store.put_array(narrow) != store.put_array(narrow.astype(np.float64))
 
 
 def test_a_table_is_no_matrix(store):
