@@ -114,7 +114,7 @@ def summed_by_group(
         scores=sums,
         groups=tuple(memberships),
         n_rows=n_rows,
-        n_undefined=np.bincount(columns[undefined.any(axis=0)[rows]], minlength=len(known)),
+        n_undefined=np.bincount(columns[np.any(undefined, axis=0)[rows]], minlength=len(known)),
         n_shared=int((counts > 1).sum()),
         n_without=int((counts == 0).sum()),
         target=target,

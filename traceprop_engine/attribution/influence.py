@@ -17,6 +17,7 @@ from traceprop_engine.attribution.scores import (
 )
 from traceprop_engine.attribution.targets import QueryTarget, Target, resolve_target
 from traceprop_engine.errors import (
+    EstimatorSettingError,
     SingularCurvatureError,
     TrainingRowError,
     UnconvergedRunError,
@@ -205,13 +206,21 @@ class InfluenceFunction:
         rows = row_blocks(self.run.n_train, len(features) + 1)
         return strongest_of_blocks(((block, question.block(block)) for block in rows), k, direction)
 
-    def predict_removal(self, rows: Sequence[int] | NDArray[np.integer]) -> Removal:
-        """Estimate the model without a group of rows by one Newton step on the rows that remain.
+    def predict_removal(
+        self, rows: Sequence[int] | NDArray[np.integer], *, n_steps: int = 1
+    ) -> Removal:
+        """Estimate the model without a group of rows by Newton steps on the rows that remain.
 
         Far better than adding up scores where rows work together, exact for linear models, and
         always told from the exact by the gradient norm of the result.
 
+        Args:
+            rows: Positions of training rows; repeats count once.
+            n_steps: One, which needs the curvature of the removed rows only; or more, for large
+                groups, each of which needs that of the rows that remain.
+
         Raises:
+            EstimatorSettingError: ``n_steps`` is below 1.
             TrainingRowError: A row does not exist, or no model is determined by what remains.
 
         References:
@@ -220,14 +229,23 @@ class InfluenceFunction:
         """
         positions = check_rows(self.run, rows)
         after = without_rows(self.run, positions)
+        if n_steps < 1:
+            raise EstimatorSettingError("n_steps", "at least 1", n_steps)
         hessian = self.hessian - self.run.objective.loss_hessian(self.run.parameters, positions)
+        for step in range(n_steps):
+            hessian = hessian if step == 0 else after.hessian()
+            after = self._stepped(after, hessian)
+        return Removal(after, positions, n_steps)
+
+    def _stepped(self, after: TrainingRun, hessian: NDArray[np.float64]) -> TrainingRun:
+        """Return a run on the remaining rows one Newton step further."""
         try:
             factor = CurvatureFactor.of(hessian, self.run.objective.shift_directions())
         except NotPositiveDefiniteError as singular:
             raise TrainingRowError("the rows that remain determine no model") from singular
-        gradient = after.objective.gradient(self.run.parameters)
+        gradient = after.objective.gradient(after.parameters)
         step = factor.solve(gradient.ravel()).reshape(gradient.shape)
-        return Removal(replace(after, parameters=self.run.parameters - step), positions, 1)
+        return replace(after, parameters=after.parameters - step)
 
     def _ask(
         self,

@@ -23,6 +23,7 @@ GROUP = "traceprop.commands"
 
 _OWN = {
     "explain": "traceprop_engine.cli.explain_command:explain",
+    "what-if": "traceprop_engine.cli.what_if_command:what_if",
     "trace": "traceprop_engine.cli.trace_command:trace",
     "affected": "traceprop_engine.cli.affected_command:affected",
     "diff": "traceprop_engine.cli.diff_command:diff",
@@ -33,6 +34,7 @@ _OWN = {
 }
 _SUMMARIES = {
     _OWN["explain"]: "Which training rows moved a prediction.",
+    _OWN["what-if"]: "What a prediction would be without some rows.",
     _OWN["trace"]: "Which source lines a row was made from.",
     _OWN["affected"]: "What a source row reached.",
     _OWN["diff"]: "Which rows differ between two versions of a source.",

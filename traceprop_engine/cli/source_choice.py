@@ -2,22 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import numpy as np
 
-from traceprop_engine.digests import sha256_file
 from traceprop_engine.errors import (
-    NoMatchingRowError,
     OnlySourceVersionError,
-    SourceChangedError,
     SourceLineError,
     SourceVersionAmbiguousError,
     SourceVersionNotFoundError,
 )
+from traceprop_engine.explanation import source_rows
 from traceprop_engine.recording import load_source
-from traceprop_engine.row_predicate import rows_where
-from traceprop_engine.sources import SourceVersion, read_records, read_source
+from traceprop_engine.sources import SourceVersion, read_records
 from traceprop_engine.store import Store
 
 _BY_USE = {"latest": 0, "previous": 1}
@@ -154,21 +151,5 @@ def rows_matching(version: SourceVersion, predicate: str) -> Sequence[int]:
         RowPredicateError: It is no condition over the columns.
         SourceChangedError: The file is not this version any more.
     """
-    options = {"name": version.name, "format": version.format}
-    if version.encoding is not None:
-        options["encoding"] = version.encoding
-    if version.delimiter is not None:
-        options["delimiter"] = version.delimiter
-    path = Path(version.uri)
     way_out = "choose rows by --row or --line, or a version with --version"
-    changed = SourceChangedError(path, "the file has other bytes now", way_out)
-    # Before it is read, because other bytes may be no table at all, and that is not the point.
-    if path.is_file() and sha256_file(path) != version.sha256:
-        raise changed
-    now, frame = read_source(path, **options)
-    if now.sha256 != version.sha256:
-        raise changed
-    rows = rows_where(frame, predicate)
-    if not len(rows):
-        raise NoMatchingRowError(version.uri, predicate)
-    return [int(row) for row in rows]
+    return source_rows.rows_matching(version, predicate, way_out=way_out)

@@ -109,6 +109,7 @@ from traceprop_engine.errors.questions import (
     TrainingRunNotFoundError,
 )
 from traceprop_engine.errors.recipes import RecipeError
+from traceprop_engine.errors.removals import NotBehindModelError, RemovalChoiceError
 from traceprop_engine.errors.score_groups import ScoreGroupsError, UntraceableRankError
 from traceprop_engine.errors.sources import (
     CorruptSourceError,
@@ -224,6 +225,7 @@ __all__ = [
     "NoRowsKeptError",
     "NonFiniteColumnError",
     "NonNumericFeatureError",
+    "NotBehindModelError",
     "NotNumericError",
     "NotRowWiseError",
     "NotTextError",
@@ -241,6 +243,7 @@ __all__ = [
     "RaggedRowError",
     "RecipeError",
     "RecordedStepsError",
+    "RemovalChoiceError",
     "RepeatedColumnError",
     "RepeatedKeyError",
     "ReplayError",

@@ -8,6 +8,8 @@ from traceprop_engine.explanation.attribution_quality import (
 )
 from traceprop_engine.explanation.counterfactual import (
     Counterfactual,
+    GroupRemoval,
+    group_effect,
     removal_effect,
     what_if_removed,
 )
@@ -24,6 +26,7 @@ from traceprop_engine.explanation.record import (
     record_counterfactual,
     record_explanation,
 )
+from traceprop_engine.explanation.removed_rows import RemovedRows, choose_removed
 from traceprop_engine.explanation.values import (
     ExplainedPrediction,
     Explanation,
@@ -36,17 +39,21 @@ __all__ = [
     "Counterfactual",
     "ExplainedPrediction",
     "Explanation",
+    "GroupRemoval",
     "InfluentialRow",
     "PredictionSet",
     "QualityPlan",
+    "RemovedRows",
     "RetrainerOf",
     "SourceLine",
     "SourceLines",
     "Step",
+    "choose_removed",
     "describe_contexts",
     "describe_step",
     "explain",
     "explain_prediction",
+    "group_effect",
     "load_predictions",
     "measure_attribution",
     "query_id_of",
