@@ -115,7 +115,7 @@ def build_attribution_quality_check(
     @dg.asset_check(
         asset=predictions,
         name="attribution_quality",
-        description=f"Influence scores and retrained models: rank correlation of {min_lds:g} or more.",
+        description=f"Influence scores and retrained models: correlation {min_lds:g} or more.",
     )
     def attribution_quality(
         context: dg.AssetCheckExecutionContext, config: QualityConfig, store: TracepropStore
