@@ -27,6 +27,11 @@ from traceprop_engine.explanation.record import (
     record_explanation,
 )
 from traceprop_engine.explanation.removed_rows import RemovedRows, choose_removed
+from traceprop_engine.explanation.scored_rows import (
+    TrainingLineage,
+    trace_rank,
+    training_lineage,
+)
 from traceprop_engine.explanation.values import (
     ExplainedPrediction,
     Explanation,
@@ -48,6 +53,7 @@ __all__ = [
     "SourceLine",
     "SourceLines",
     "Step",
+    "TrainingLineage",
     "choose_removed",
     "describe_contexts",
     "describe_step",
@@ -61,5 +67,7 @@ __all__ = [
     "record_counterfactual",
     "record_explanation",
     "removal_effect",
+    "trace_rank",
+    "training_lineage",
     "what_if_removed",
 ]

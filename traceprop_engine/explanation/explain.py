@@ -91,7 +91,7 @@ def explain_prediction(
     traces = [trace_back(store, predictions.model.dataset_version_id, [r], walk) for r in top.rows]
     lines.load(trace.sources for trace in traces)
     rows = [
-        _influential_row(rank, int(training_row), float(score), trace, lines)
+        influential_row(rank, int(training_row), float(score), trace, lines)
         for rank, (training_row, score, trace) in enumerate(
             zip(top.rows, top.scores, traces, strict=True), start=1
         )
@@ -196,9 +196,10 @@ def _of_columns(names: Sequence[str]) -> str:
     return f" of {', '.join(names[:_COLUMNS_NAMED])}{more}"
 
 
-def _influential_row(
+def influential_row(
     rank: int, training_row: int, score: float, trace: Trace, lines: SourceLines
 ) -> InfluentialRow:
+    """Return a ranked training row with its walk; the lines of the walk must be loaded."""
     return InfluentialRow(
         rank=rank,
         training_row=training_row,
