@@ -118,3 +118,8 @@ def test_users_get_no_upper_bound_on_torch_and_developers_do():
     extras = PROJECT["project"]["optional-dependencies"]
     assert not any("torch" in r and "<" in r for r in [*extras["torch"], *extras["all"]])
     assert "torch<2.14" in extras["dev"]
+
+
+def test_the_command_of_the_demo_loads_no_framework_until_nets_are_asked_for():
+    names = ("dagster", "torch", "jax", "sklearn")
+    assert loaded_after("import traceprop_dagster.demo.command", names) == ["dagster"]

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.demo_run import PARTS, run_demo
 from traceprop_dagster.demo import pipeline
-from traceprop_dagster.demo.definitions import L2
+from traceprop_dagster.demo.assembly import L2
 from traceprop_engine.cli import main
 from traceprop_engine.explanation.explain import SourceLines
 from traceprop_engine.recording import (

@@ -8,7 +8,7 @@ import pytest
 
 from tests.demo_run import DemoRun, write_data
 from traceprop_dagster.demo import jax_model, nets, torch_model
-from traceprop_dagster.demo.definitions import demo_definitions
+from traceprop_dagster.demo.assembly import demo_definitions
 from traceprop_dagster.demo.pipeline import feature_columns, split
 from traceprop_dagster.demo.recipe import RECIPE
 from traceprop_engine.attribution.ggn import GGN
@@ -105,7 +105,7 @@ def test_the_quality_of_every_model_is_measured_recorded_and_shown(demo):
 
 def test_a_net_whose_framework_is_missing_is_left_out_with_a_note(monkeypatch, tmp_path):
     missing = nets.DemoNet("no_such_framework", "torch", "torch_predictions")
-    monkeypatch.setattr("traceprop_dagster.demo.definitions.NETS", (missing,))
+    monkeypatch.setattr("traceprop_dagster.demo.assembly.NETS", (missing,))
     keys = {
         key.to_user_string()
         for key in demo_definitions(tmp_path).resolve_asset_graph().get_all_asset_keys()
