@@ -110,7 +110,12 @@ from traceprop_engine.errors.questions import (
 )
 from traceprop_engine.errors.recipes import RecipeError
 from traceprop_engine.errors.removals import NotBehindModelError, RemovalChoiceError
-from traceprop_engine.errors.score_groups import ScoreGroupsError, UntraceableRankError
+from traceprop_engine.errors.score_groups import (
+    NoTrainingLineageError,
+    NotTrainedError,
+    ScoreGroupsError,
+    UntraceableRankError,
+)
 from traceprop_engine.errors.sources import (
     CorruptSourceError,
     EmptySourceError,
@@ -223,12 +228,14 @@ __all__ = [
     "NoPredictionsError",
     "NoRowChosenError",
     "NoRowsKeptError",
+    "NoTrainingLineageError",
     "NonFiniteColumnError",
     "NonNumericFeatureError",
     "NotBehindModelError",
     "NotNumericError",
     "NotRowWiseError",
     "NotTextError",
+    "NotTrainedError",
     "NumberSizeError",
     "OnlySourceVersionError",
     "PageNotFoundError",

@@ -1,5 +1,10 @@
 """The one question, answered: which source rows made this prediction, and what without them?"""
 
+from traceprop_engine.explanation.attribution_engine import (
+    AttributionEngine,
+    AttributionResult,
+    attribution_engine,
+)
 from traceprop_engine.explanation.attribution_quality import (
     QualityPlan,
     RetrainerOf,
@@ -41,6 +46,8 @@ from traceprop_engine.explanation.values import (
 )
 
 __all__ = [
+    "AttributionEngine",
+    "AttributionResult",
     "Counterfactual",
     "ExplainedPrediction",
     "Explanation",
@@ -54,6 +61,7 @@ __all__ = [
     "SourceLines",
     "Step",
     "TrainingLineage",
+    "attribution_engine",
     "choose_removed",
     "describe_contexts",
     "describe_step",
