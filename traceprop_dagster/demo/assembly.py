@@ -1,4 +1,4 @@
-"""The demo pipeline: three hospital files to a risk model, its predictions, and why it made them."""
+"""The demo pipeline: three hospital files to a risk model, its predictions, and their reasons."""
 
 from pathlib import Path
 

@@ -10,8 +10,8 @@ from typing import Any
 import click
 import dagster as dg
 
-from traceprop_dagster.demo.data import DatasetName, write_demo_data
 from traceprop_dagster.demo.assembly import DEFAULT_FOLDER, demo_definitions
+from traceprop_dagster.demo.data import DatasetName, write_demo_data
 from traceprop_dagster.demo.nets import NETS
 from traceprop_dagster.errors import DemoFailedError
 from traceprop_engine.cli.render import render_explanation
