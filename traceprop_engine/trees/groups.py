@@ -71,7 +71,8 @@ def leave_groups_out(  # noqa: PLR0913 - two tables, their labels, and what to c
         estimator: Anything that scikit-learn can clone, with ``fit`` and ``predict``.
         features: Of the training rows, ``[n_train, n_features]``; an array or a DataFrame.
         labels: ``[n_train]``.
-        groups: Group of each training row, ``[n_train]``: a source, a patient, the row itself.
+        groups: Group of each training row, ``[n_train]``: a source, a patient, the row itself;
+            rows whose group is missing are one group, `None`.
         queries: Features of the queries, ``[n_query, n_features]``.
         query_labels: Labels of the queries, for the probability of their class.
         output: The number of each query to compare. By default what ``predict`` gives, or, for a
@@ -89,7 +90,7 @@ def leave_groups_out(  # noqa: PLR0913 - two tables, their labels, and what to c
         if len(values) != n_rows:
             raise QueryShapeError(what, f"one for each of {n_rows} rows", str(len(values)))
     read, unit = _reader(estimator, len(queries), query_labels, output)
-    codes, names = pd.factorize(pd.Series(list(groups), dtype=object), use_na_sentinel=False)
+    codes, names = _coded(groups)
     kept = [np.arange(n_rows), *(np.flatnonzero(codes != group) for group in range(len(names)))]
     answers = np.asarray(labels)
     columns: list[NDArray[np.float64]] = []
@@ -98,7 +99,18 @@ def leave_groups_out(  # noqa: PLR0913 - two tables, their labels, and what to c
         columns.append(_numbers(read(fitted, queries), len(queries)))
         if progress is not None:
             progress(len(columns), len(kept))
-    return GroupEffects(tuple(names), columns[0], np.stack(columns[1:], axis=1), unit)
+    return GroupEffects(names, columns[0], np.stack(columns[1:], axis=1), unit)
+
+
+def _coded(
+    groups: Sequence[Hashable] | NDArray[np.generic],
+) -> tuple[NDArray[np.int64], tuple[Hashable, ...]]:
+    """Return the position of each row's group, and the groups as they first appear."""
+    positions: dict[Hashable, int] = {}
+    given = groups.tolist() if isinstance(groups, np.ndarray) else groups
+    named = (None if group is pd.NA or group != group else group for group in given)  # noqa: PLR0124 - NaN
+    codes = [positions.setdefault(group, len(positions)) for group in named]
+    return np.array(codes, dtype=np.int64), tuple(positions)
 
 
 def _fitted(
@@ -106,7 +118,7 @@ def _fitted(
     features: Any,
     labels: NDArray[np.generic],
     position: int,
-    names: pd.Index,
+    names: tuple[Hashable, ...],
 ) -> Any:
     """Return a new model of these rows; ``position`` 0 is the one of all rows."""
     name = type(estimator).__name__
