@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from traceprop_engine.arrays import from_numpy
-from traceprop_engine.lineage.declare import row_wise
 from traceprop_engine.lineage.granularity import granularity
 from traceprop_engine.lineage.graph import reset_graph
 
@@ -59,8 +58,6 @@ def filtered(a: Any, b: Any) -> Any:
 
 
 EXPRESSIONS = [named, chained, polynomial, functions, standardised, filtered]
-scoped = {each.__name__: row_wise(of=["a"])(each) for each in EXPRESSIONS if each is not filtered}
-"""Each as one operation, recorded as a whole: what to do where single operations are too many."""
 
 
 def main() -> None:
@@ -79,17 +76,16 @@ def main() -> None:
 
 def measured(expression: Expression, size: int, repeats: int) -> Iterator[dict[str, Any]]:
     """Yield what each way takes for an expression of vectors of one size."""
-    ways = list(_ways(expression, size))
+    ways = list(_ways(size))
     inner = max(1, 1_000_000 // size)
     taken: dict[str, list[float]] = {name: [] for name, *_ in ways}
     for at in range(repeats + 3):
         # Every way is first as often as the others: who follows whom must not matter.
         for name, scope, a, b in ways[at % len(ways) :] + ways[: at % len(ways)]:
             with scope():
-                run = scoped[expression.__name__] if name.endswith("scoped") else expression
                 start = time.process_time()
                 for _ in range(inner):
-                    run(a, b)
+                    expression(a, b)
                 taken[name].append((time.process_time() - start) / inner)
     plain = taken["plain"][3:]
     for name, seconds in taken.items():
@@ -107,7 +103,7 @@ def measured(expression: Expression, size: int, repeats: int) -> Iterator[dict[s
         }
 
 
-def _ways(expression: Expression, size: int) -> Iterator[tuple[str, Callable[[], Any], Any, Any]]:
+def _ways(size: int) -> Iterator[tuple[str, Callable[[], Any], Any, Any]]:
     rng = np.random.default_rng(0)
     a, b = rng.random(size), rng.random(size)
     yield "plain", nullcontext, a.copy(), b.copy()
@@ -115,13 +111,6 @@ def _ways(expression: Expression, size: int) -> Iterator[tuple[str, Callable[[],
     yield "ours ROW", nullcontext, from_numpy(a, "a"), from_numpy(b, "b")
     with granularity("OP"):
         yield "ours OP", lambda: granularity("OP"), from_numpy(a, "c"), from_numpy(b, "d")
-        if expression is not filtered:
-            yield (
-                "ours OP, scoped",
-                lambda: granularity("OP"),
-                from_numpy(a, "e"),
-                from_numpy(b, "f"),
-            )
     if importlib.util.find_spec("traceprop"):
         tp = __import__("traceprop")
         yield (

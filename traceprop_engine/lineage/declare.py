@@ -113,7 +113,7 @@ def row_wise(function: Any = None, *, of: str | Sequence[str] | None = None) -> 
     """Declare of a function that row ``i`` of its result comes from row ``i`` of its argument.
 
     Where no argument is followed, the function does what it did. Where one is, it gets plain values
-    and runs as one operation at full speed, and the result is that of `record`; of arrays, which
+    and runs as one operation, and the result is that of `record`; of arrays, which
     it gets to read from only, an array that knows its rows. Followed arguments that are not named
     in ``of`` count as context of every row.
 
