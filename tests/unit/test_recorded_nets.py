@@ -7,6 +7,7 @@ import torch
 
 from traceprop_engine.attribution.ggn import GGN
 from traceprop_engine.errors import (
+    EstimatorSettingError,
     InfluenceTargetError,
     NetNotStoredError,
     NetRemovalError,
@@ -23,6 +24,8 @@ from traceprop_engine.recording import (
     record_net_predictions,
     record_net_run,
 )
+from traceprop_engine.retraining.nets import NetProblem
+from traceprop_engine.retraining.vmapped_torch import VmappedTorch
 from traceprop_engine.store import Store
 from traceprop_engine.torch_gradients import TorchTraining, train_torch
 from traceprop_engine.training.recipe import TrainingRecipe
@@ -80,6 +83,9 @@ CASES = {
     "classes": ((3, 5, 9), 3, "cross_entropy", "margin"),
     "values": ((0.5, 2.0), 1, "squared", "prediction"),
 }
+
+
+OUTPUTS_OF = {target: n_outputs for _, n_outputs, _, target in CASES.values()}
 
 
 @pytest.fixture(params=CASES, scope="module")
@@ -155,6 +161,47 @@ def test_what_a_store_cannot_know_of_a_net_is_refused_with_the_way_out(case):
         explain(store, dataset="predictions", row=0, target=other)
     with pytest.raises(NetRemovalError, match="train it again"):
         what_if_removed(store, dataset="predictions", row=0, training_rows=[1])
+
+
+@pytest.mark.parametrize("case", ["classes"], indirect=True)
+def test_a_group_is_estimated_by_its_scores_and_found_by_training_again(case):
+    store, _, stored, *_, target = case
+    group = [2, 3, 5, 7, 11]
+    effect = what_if_removed(store, dataset="predictions", row=1, training_rows=group, verify=False)
+    scores = load_predictions(store, "predictions").scores(1)
+    assert effect.predicted_change == pytest.approx(-scores.scores[0, group].sum())
+    assert (effect.target, effect.newton_change, effect.found_change) == (target, None, None)
+
+    def retrainer(net, features, labels):
+        kind = np.float32 if net.loss == "squared" else np.int64
+        problem = NetProblem(
+            net.features, net.trained_labels, features, labels.astype(kind), net.recipe, target
+        )
+        return VmappedTorch(lambda: module_for(OUTPUTS_OF[target]), problem)
+
+    def pairs(n):
+        return what_if_removed(
+            store,
+            dataset="predictions",
+            row=1,
+            training_rows=group,
+            retrainer=retrainer,
+            n_models=n,
+        )
+
+    predictions = load_predictions(store, "predictions")
+    about = predictions.explained_labels(np.array([1]))
+    trains = retrainer(stored, predictions.features[[1]], about)
+    masks = np.ones((4, stored.n_train), dtype=bool)
+    masks[2:, group] = False
+    again = trains.retrain(masks, seeds=np.array([0, 1, 0, 1]))
+    values = again.values[:, 0]  # noqa: PD011 (not a table)
+    found = pairs(2)
+    assert found.found_change == pytest.approx((values[2:] - values[:2]).mean(), rel=1e-3)
+    assert (found.n_models, found.newton_change) == (4, None)
+    assert found.found_error == pytest.approx(np.ptp(values[2:] - values[:2]) / 2, abs=1e-5)
+    with pytest.raises(EstimatorSettingError, match="n_models"):
+        pairs(0)
 
 
 def test_a_training_of_other_rows_than_the_table_is_refused():

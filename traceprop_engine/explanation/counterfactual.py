@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from traceprop_engine.attribution import Target, remove_rows
 from traceprop_engine.attribution.targets import resolve_target
-from traceprop_engine.errors import NetRemovalError, RetrainingError, TrainingRowError
+from traceprop_engine.errors import EstimatorSettingError, NetRemovalError, TrainingRowError
 from traceprop_engine.explanation.attribution_quality import RetrainerOf
 from traceprop_engine.explanation.prediction_set import PredictionSet, load_predictions
 from traceprop_engine.explanation.removed_rows import RemovedRows, choose_removed
@@ -260,13 +260,11 @@ def _of_convex(
 def _retrained(told: GroupRemoval, retrainer: Retrainer, n_models: int) -> GroupRemoval:
     """Return the answer with what nets trained again say, in pairs of equal seed."""
     if n_models < 1:
-        raise RetrainingError(
-            f"{n_models} pairs of models", "nothing can be learned", "ask for one at least"
-        )
+        raise EstimatorSettingError("n_models", "at least 1", n_models)
     masks = np.ones((2 * n_models, told.n_training_rows), dtype=bool)
     masks[n_models:, list(told.training_rows)] = False
     seeds = np.tile(np.arange(n_models), 2)
-    values = retrainer.retrain(masks, seeds=seeds).values[:, 0]
+    values = retrainer.retrain(masks, seeds=seeds).of(told.target).values[:, 0]
     changes = values[n_models:] - values[:n_models]
     error = None if n_models == 1 else float(changes.std(ddof=1) / np.sqrt(n_models))
     return replace(
