@@ -31,6 +31,7 @@ def run_page(store: Store, training_run_id: str) -> View:
     )
     run = recorded.run
     curve = run.loss_curve
+    steps = run.steps if isinstance(run, StoredNet) else None
     return View(
         "run",
         {
@@ -39,7 +40,7 @@ def run_page(store: Store, training_run_id: str) -> View:
             "recipe": _recipe(run),
             "qualities": _qualities(store, recorded.id),
             "details": details,
-            "curve": curve_svg(curve) if len(curve) > 1 else None,
+            "curve": curve_svg(curve, steps) if len(curve) > 1 else None,
             "predictions": _predictions(store, recorded.id),
         },
     )

@@ -165,8 +165,14 @@ def bar_svg(value: float, largest: float) -> Markup:
     return _svg("bar", _BAR_WIDTH, _BAR_HEIGHT, body, None)
 
 
-def curve_svg(values: Sequence[float]) -> Markup:
-    """Return values over the steps of a training as a line, with the extremes at the axis."""
+def curve_svg(values: Sequence[float], steps: Sequence[int] | None = None) -> Markup:
+    """Return values over the steps of a training as a line, with the extremes at the axis.
+
+    Args:
+        values: In the order of the steps, evenly spaced.
+        steps: The number of the step of each value; 0, 1, 2, ... without them.
+    """
+    first, last = (0, len(values) - 1) if steps is None else (steps[0], steps[-1])
     low, high = min(values), max(values)
     points = _curve_points(values, low, high)
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -178,12 +184,13 @@ def curve_svg(values: Sequence[float]) -> Markup:
         '<line class="axis" x1="{0}" y1="{1}" x2="{2}" y2="{1}"/>'
         '<text class="tick end" x="{3}" y="14">{4}</text>'
         '<text class="tick end" x="{3}" y="{1}">{5}</text>'
-        '<text class="tick" x="{0}" y="{6}">0</text>'
-        '<text class="tick end" x="{2}" y="{6}">step {7}</text>'
-        '<polyline class="curve" points="{8}"/>{9}'
+        '<text class="tick" x="{0}" y="{6}">{7}</text>'
+        '<text class="tick end" x="{2}" y="{6}">step {8}</text>'
+        '<polyline class="curve" points="{9}"/>{10}'
     ).format(
         *(_PLOT_LEFT, _PLOT_HEIGHT - _PLOT_BOTTOM, _PLOT_WIDTH - 8, _PLOT_LEFT - 6),
-        *(plain_value(high), plain_value(low), _PLOT_HEIGHT - 6, len(values) - 1, line),
+        *(plain_value(high), plain_value(low), _PLOT_HEIGHT - 6),
+        *(f"{first:,}", f"{last:,}", line),
         Markup().join(dots if len(values) <= _DOTTED_UP_TO else []),
     )
     title = f"From {plain_value(values[0])} to {plain_value(values[-1])}"
