@@ -57,6 +57,7 @@ def _regressor(features, labels, **settings):
         (lambda x, y: RandomForestClassifier(3).fit(x, y), "RandomForestClassifier .*only"),
         (lambda x, y: GradientBoostingClassifier().fit(x, y), "leave_groups_out"),
         (lambda _x, _y: HistGradientBoostingClassifier(), "not fitted"),
+        (lambda x, y: _classifier(x, 0 * y), "one class"),
         (lambda x, y: _classifier(x, y, monotonic_cst=[1, 0]), "monotonic"),
         (lambda x, y: _classifier(x, y, early_stopping=True), "held out"),
         (lambda x, y: _classifier(x, y, np.linspace(1, 2, len(y))), "weights"),

@@ -130,6 +130,11 @@ def _reasons(estimator: Any) -> list[tuple[bool, str, str]]:
             f"loss {estimator.loss!r} is neither 'log_loss' nor 'squared_error'",
             "train with one of them",
         ),
+        (
+            len(getattr(estimator, "classes_", ())) == 1,
+            "its rows are all of one class",
+            "train on two classes or more",
+        ),
         (constraints is not None, "monotonic constraints bound its leaves", "leave them out"),
         (weighted, "its rows have weights", "train a new estimator without sample_weight"),
         (class_weight is not None, "class_weight gives its rows weights", "leave it out"),

@@ -116,9 +116,9 @@ class LeafRefit(TreeEstimator):
 
         Raises:
             TreeMemoryError: They take more.
-            TreeRowsError: The model was not trained on these rows, or on a single one.
+            TreeRowsError: The model was not trained on these rows.
             EmptyTableError: There are no rows.
-            QueryShapeError: The features do not fit the model.
+            QueryShapeError: The features do not fit the model, or there is but one row.
             UnknownClassError: A label is not one of the model's classes.
         """
         trees = TrainedTrees.of(model, features, labels)
