@@ -367,6 +367,7 @@ def test_migrate_tells_the_schema(ask, run):
 
 COMMANDS = [
     ["explain", "--row", 0],
+    ["what-if", "--row", 0, "--remove-rows", 1],
     ["trace", "x", 0],
     ["affected", "x", "--row", 0],
     ["serve", "--port", 0],
@@ -436,7 +437,7 @@ def test_doctor_finds_a_damaged_index(tmp_path, run):
 def test_no_command_shows_the_help_that_lists_all():
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 0
-    for name in ("explain", "trace", "affected", "serve", "store", "doctor"):
+    for name in ("explain", "what-if", "trace", "affected", "serve", "store", "doctor"):
         assert f"\n  {name} " in result.stdout
     assert CliRunner().invoke(main, ["store"]).exit_code == 0
 
@@ -446,7 +447,9 @@ def test_an_unknown_command_is_refused_in_one_line():
     assert "No such command 'explian'" in line
 
 
-@pytest.mark.parametrize("name", ["explain", "trace", "affected", "serve", "store", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["explain", "what-if", "trace", "affected", "serve", "store", "doctor"]
+)
 def test_each_command_has_help(name):
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0

@@ -45,19 +45,23 @@ def bars_svg(bars: Sequence[Bar], title: str) -> Markup:
     ).format(width, height, _FONT, visible(title), Markup().join(lines), zero)
 
 
+def short_name(name: str) -> str:
+    """Return a name that fits beside a bar."""
+    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
+
+
 def _line(bar: Bar, text: str, middle: float, share: float) -> Markup:
     """Return a line; ``share`` of the largest number is the length of its bar, NaN is none."""
     zero = _NAMES + _WIDTH / 2
     length = abs(share) * _WIDTH / 2 if math.isfinite(share) else 0.0
     name = visible(bar.name)
-    short = name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
     rises = bar.value >= 0
     return Markup(
         '<text class="tick end" text-anchor="end" x="{}" y="{:g}">{}<title>{}</title></text>'
         '<rect class="{}" fill="{}" x="{:.1f}" y="{:g}" width="{:.1f}" height="{}"/>'
         '<text class="tick" x="{}" y="{:g}">{}</text>'
     ).format(
-        *(_NAMES - 8, middle + 4, short, name),
+        *(_NAMES - 8, middle + 4, short_name(name), name),
         *("up" if rises else "down", _UP if rises else _DOWN),
         *(zero if rises else zero - length, middle - _BAR / 2, length, _BAR),
         *(_NAMES + _WIDTH + 8, middle + 4, "undefined" if math.isnan(bar.value) else text),

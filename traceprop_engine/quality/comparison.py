@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
+from traceprop_engine.attribution.bars import short_name
 from traceprop_engine.attribution.scores import AttributionScores
 from traceprop_engine.errors import QualityError
 from traceprop_engine.presentation import visible
@@ -13,7 +14,6 @@ from traceprop_engine.quality.lds import LdsQuality, judge
 from traceprop_engine.quality.subsets import SubsetTruth
 
 _LEFT, _WIDTH, _LINE, _BAR, _RIGHT = 240, 320, 24, 14, 64
-_MOST_LETTERS = 34
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +86,6 @@ class Comparison:
         quality = self.qualities[place]
         middle = place * _LINE + _LINE / 2
         low, high = (_across(value) for value in quality.interval)
-        name = self.names[place]
-        short = name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
         left, right = sorted((_across(0.0), _across(quality.mean)))
         return Markup(
             '<text class="tick end" x="{}" y="{:g}">{}</text>'
@@ -95,7 +93,7 @@ class Comparison:
             '<line class="axis" x1="{:.1f}" y1="{y:g}" x2="{:.1f}" y2="{y:g}"/>'
             '<text class="tick" x="{}" y="{:g}">{:.3f}</text>'
         ).format(
-            *(_LEFT - 8, middle + 4, escape(short)),
+            *(_LEFT - 8, middle + 4, escape(short_name(self.names[place]))),
             *("up" if quality.mean >= 0 else "down", left, middle - _BAR / 2, right - left, _BAR),
             *(low, high),
             *(_LEFT + _WIDTH + 8, middle + 4, quality.mean),
