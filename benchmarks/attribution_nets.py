@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.attribution_adult import adult_estimators
+from benchmarks.attribution_adult import adult_estimators, group_predictions
 from benchmarks.attribution_peers import PeerTask, TwoOutputs, peers_of
 from benchmarks.net_data import Table
 from benchmarks.net_settings import SETTINGS, Setting
@@ -58,11 +58,15 @@ Work = Callable[[], NDArray[np.floating] | AttributionScores]
 
 @dataclass(frozen=True)
 class Case:
-    """Retrained models of one setting, and the estimators of one trained model after another."""
+    """Retrained models of one setting, and the estimators of one trained model after another.
+
+    `beside` is printed below the table.
+    """
 
     truth: SubsetTruth
     origin: str
     estimators: Callable[[int], Mapping[str, Work]]
+    beside: str = ""
 
 
 def main() -> None:
@@ -83,7 +87,8 @@ def main() -> None:
     tables = [judged(case, run, chosen.only or [""]) for run in range(chosen.runs)]
     print(f"## {chosen.setting}: {case.origin}\n")
     print(summary(tables))
-    print(f"\n{tables[0].to_markdown()}\n\n{machine()}")
+    beside = f"\n\n{case.beside}" if case.beside else ""
+    print(f"\n{tables[0].to_markdown()}{beside}\n\n{machine()}")
 
 
 def net_case(chosen: argparse.Namespace) -> Case:
@@ -111,7 +116,8 @@ def adult_case(chosen: argparse.Namespace) -> Case:
     one_hot = chosen.setting == "adult"
     retrainer, works = adult_estimators(one_hot=one_hot, directory=chosen.truth, peers=chosen.peers)
     truth = retrain_subsets(retrainer, n_subsets=chosen.subsets or 500, progress=_tell)
-    return Case(truth, f"Adult, {retrainer.run.parameters.size} parameters", lambda _run: works)
+    origin = f"Adult, {retrainer.run.parameters.size} parameters"
+    return Case(truth, origin, lambda _run: works, group_predictions(retrainer, truth))
 
 
 def trained(setting: Setting, table: Table, seed: int) -> TorchTraining:
