@@ -29,21 +29,29 @@ if TYPE_CHECKING:
         GradDot,
         GroupGap,
         GroupMean,
+        GroupScores,
         InfluenceFunction,
         LastLayer,
         Removal,
         SmoothAuroc,
+        SourceTotals,
         TracIn,
         remove_rows,
     )
     from traceprop_engine.estimators import EstimatorFollowing, fitted_statistic
     from traceprop_engine.explanation import (
+        AttributionResult,
         Counterfactual,
         Explanation,
+        GroupRemoval,
         QualityPlan,
+        TrainingLineage,
+        attribution_engine,
         explain,
         load_predictions,
         measure_attribution,
+        trace_rank,
+        training_lineage,
         what_if_removed,
     )
     from traceprop_engine.exports import export_lineage
@@ -137,15 +145,24 @@ if TYPE_CHECKING:
         train_softmax,
     )
     from traceprop_engine.training.recipe import TrainingRecipe
+    from traceprop_engine.trees import (
+        BoostIn,
+        HistogramBoosting,
+        LeafInfluence,
+        LeafRefit,
+        leave_groups_out,
+    )
 
 _NAMES = {
     "arrays": "TrackedArray array from_numpy to_pandas",
     "attribution": "AttributionScores EKFAC Functional GGN GradCos GradDot GroupGap"
-    " GroupMean InfluenceFunction KFAC LastLayer Removal SmoothAuroc TRAK"
-    " TracIn remove_rows",
+    " GroupMean GroupScores InfluenceFunction KFAC LastLayer Removal"
+    " SmoothAuroc SourceTotals TRAK TracIn remove_rows",
     "estimators": "EstimatorFollowing fitted_statistic",
-    "explanation": "Counterfactual Explanation QualityPlan explain load_predictions"
-    " measure_attribution what_if_removed",
+    "explanation": "AttributionResult Counterfactual Explanation GroupRemoval"
+    " QualityPlan TrainingLineage attribution_engine explain"
+    " load_predictions measure_attribution trace_rank training_lineage"
+    " what_if_removed",
     "exports": "export_lineage",
     "frames": "TrackedTable concat_arrow track_arrow",
     "frames.of_polars": "TrackedPolars concat_polars track_polars",
@@ -179,6 +196,7 @@ _NAMES = {
     "tracing": "Affected Trace affected_by trace_back",
     "training": "Predictions TrainingRun from_estimator train_linear train_logistic train_softmax",
     "training.recipe": "TrainingRecipe",
+    "trees": "BoostIn HistogramBoosting LeafInfluence LeafRefit leave_groups_out",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
@@ -192,6 +210,7 @@ _EXTRA_OF = {
     "retraining.vmapped_torch": "torch",
     "tensors": "torch",
     "torch_gradients": "torch",
+    "trees": "sklearn",
 }
 """The extra that a module needs which stands on another library."""
 
@@ -201,8 +220,10 @@ __all__ = [
     "KFAC",
     "TRAK",
     "Affected",
+    "AttributionResult",
     "AttributionScores",
     "Bagged",
+    "BoostIn",
     "CaptureSession",
     "CapturedLineage",
     "Counterfactual",
@@ -218,11 +239,16 @@ __all__ = [
     "Granularity",
     "GroupGap",
     "GroupMean",
+    "GroupRemoval",
+    "GroupScores",
+    "HistogramBoosting",
     "InfluenceFunction",
     "InputRef",
     "JaxTraining",
     "LastLayer",
     "LayerGradients",
+    "LeafInfluence",
+    "LeafRefit",
     "LineageCheck",
     "Magic",
     "Materialization",
@@ -241,6 +267,7 @@ __all__ = [
     "RowTrace",
     "SQLiteStore",
     "SmoothAuroc",
+    "SourceTotals",
     "SourceVersion",
     "SqlResult",
     "Store",
@@ -258,6 +285,7 @@ __all__ = [
     "TrackedTable",
     "TrackedTensor",
     "TrainingCallback",
+    "TrainingLineage",
     "TrainingRecipe",
     "TrainingRun",
     "TrainingStep",
@@ -266,6 +294,7 @@ __all__ = [
     "VmappedTorch",
     "affected_by",
     "array",
+    "attribution_engine",
     "brittleness",
     "bytes_per_row",
     "check_lineage",
@@ -290,6 +319,7 @@ __all__ = [
     "from_parquet",
     "from_torch",
     "granularity",
+    "leave_groups_out",
     "load_fingerprints",
     "load_fitted",
     "load_predictions",
@@ -316,6 +346,7 @@ __all__ = [
     "to_pandas",
     "trace_back",
     "trace_query",
+    "trace_rank",
     "track_arrow",
     "track_dataset",
     "track_polars",
@@ -327,6 +358,7 @@ __all__ = [
     "train_softmax",
     "train_torch",
     "training_context",
+    "training_lineage",
     "what_if_removed",
 ]
 
