@@ -16,8 +16,8 @@ import dagster as dg
 import pandas as pd
 
 from traceprop_dagster.demo import pipeline
-from traceprop_dagster.demo.data import write_demo_data
 from traceprop_dagster.demo.assembly import demo_definitions
+from traceprop_dagster.demo.data import write_demo_data
 from traceprop_engine.store import Store
 
 SOURCES = ("patients", "labs", "events")
