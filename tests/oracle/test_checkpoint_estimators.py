@@ -16,7 +16,7 @@ from traceprop_engine.attribution import (
     LastLayer,
     TracIn,
 )
-from traceprop_engine.gradients import RowGradients
+from traceprop_engine.gradients import LayerGradients, RowGradients
 from traceprop_engine.gradients.projection import random_projection
 from traceprop_engine.training.recipe import TrainingRecipe
 
@@ -93,6 +93,20 @@ def test_kronecker_factors_of_one_input_and_one_output_are_exact():
     exact = GGN.fit(training, damping=0.2).scores(rows).scores
     factored = EKFAC.fit(training, damping=0.2).scores(rows).scores
     np.testing.assert_allclose(factored, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("estimator", [EKFAC, KFAC])
+def test_a_convolution_that_comes_multiplied_out_is_inverted_whole(estimator):
+    """16 channels of 3 x 3 to 16, with a bias: one such layer is what Gauss-Newton inverts."""
+    net = tiny_net(n_train=12, n_outputs=1)
+    flat = np.random.default_rng(3).normal(size=(12, (16 * 9 + 1) * 16))
+    layer = LayerGradients("convolution", None, flat)
+    train = replace(net.train_gradients(0), layers=(layer,))
+    training = replace(drawn_training(), train=(train,), queries=(train,))
+    rows = np.arange(12)
+    exact = GGN.fit(training, damping=20.0).scores(rows).scores
+    whole = estimator.fit(training, damping=20.0).scores(rows).scores
+    np.testing.assert_allclose(whole, exact, rtol=1e-8, atol=1e-10)
 
 
 def test_refinement_carries_kronecker_factors_to_the_exact_inverse():

@@ -45,7 +45,7 @@ class KFAC(CheckpointEstimator):
     The curvature is that of each row's margin: the exact expectation over labels for binary
     cross-entropy and squared error, but for more classes not that over all of them.
 
-    Layers without factors have their whole curvature up to 2048 parameters, above it the diagonal.
+    Layers without factors have their whole curvature up to 4096 parameters, above it the diagonal.
 
     Attributes:
         refinements: Steps of conjugate gradients on the exact `H` of `GGN`, with the damping of

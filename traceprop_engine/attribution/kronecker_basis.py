@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from traceprop_engine.attribution.leave_one_out import row_blocks
 from traceprop_engine.gradients import LayerGradients, RowGradients
 
-_DENSE_PARAMETERS = 2048
+_DENSE_PARAMETERS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class LayerBasis:
         inputs: Eigenvectors of the second moment of the inputs, ``[d_in, d_in]``; ``None`` for a
             layer without factors.
         deltas: Those of the curvature-weighted second moment of the deltas, ``[d_out, d_out]``; for
-            a layer without factors of its gradients, or ``None`` where it has more than 2048
+            a layer without factors of its gradients, or ``None`` where it has more than 4096
             parameters: then the parameters themselves are the directions.
         products: Curvature along each direction if inputs and deltas were independent, flat as the
             layer's parameters: the eigenvalues of K-FAC.
