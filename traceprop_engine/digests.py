@@ -1,9 +1,13 @@
-"""Digests: SHA-256 of bytes and files, and canonical JSON whose bytes can be hashed."""
+"""Digests: SHA-256 of bytes, files and arrays, and canonical JSON whose bytes can be hashed."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 _CHUNK = 1 << 20
 
@@ -19,6 +23,15 @@ def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_arrays(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return one SHA-256 of arrays: their types, their shapes and every bit."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.demo_run import DemoRun, write_data
 from traceprop_dagster.demo import jax_model, nets, torch_model
 from traceprop_dagster.demo.assembly import demo_definitions
+from traceprop_dagster.demo.net_training import RECIPE
 from traceprop_dagster.demo.pipeline import feature_columns, split
-from traceprop_dagster.demo.recipe import RECIPE
 from traceprop_engine.attribution.ggn import GGN
 from traceprop_engine.explanation import explain, load_predictions
 from traceprop_engine.gradients.net_run import NetRun

@@ -9,6 +9,7 @@ from traceprop_engine.attribution.ggn import GGN
 from traceprop_engine.errors import (
     EstimatorSettingError,
     InfluenceTargetError,
+    NetGradientsError,
     NetNotStoredError,
     NetRemovalError,
     NetRowsError,
@@ -59,7 +60,7 @@ def trained(frame, n_outputs, loss="cross_entropy"):
     )
 
 
-def recorded(store, run, frame, queries):
+def recorded(store, run, frame, queries, *, predicting=None):
     """The training table, the net and its predictions, as a pipeline records them."""
     with CaptureSession() as session:
         version = record_dataset(
@@ -71,7 +72,9 @@ def recorded(store, run, frame, queries):
         _, run_id = record_net_run(store, made, run, session.lineage(rows))
     model = load_training_run(store, run_id)
     with CaptureSession() as session:
-        predictions = run.predict(session.load(queries.copy(), "table"), label="y", keep=["key"])
+        predictions = (predicting or run).predict(
+            session.load(queries.copy(), "table"), label="y", keep=["key"]
+        )
         made = Materialization("predictions", {"table": InputRef("dataset", version)}, "r")
         record_net_predictions(store, made, predictions, session.lineage(predictions.frame), model)
     store.ingest()
@@ -202,6 +205,15 @@ def test_a_group_is_estimated_by_its_scores_and_found_by_training_again(case):
     assert found.found_error == pytest.approx(np.ptp(values[2:] - values[:2]) / 2, abs=1e-5)
     with pytest.raises(EstimatorSettingError, match="n_models"):
         pairs(0)
+
+
+def test_predictions_of_another_net_of_the_same_form_are_refused(case, tmp_path):
+    _, run, _, frame, queries, target = case
+    loss = "squared" if target == "prediction" else "cross_entropy"
+    other = trained(frame.iloc[::-1], run.training.outputs(run.training.features).shape[1], loss)
+    store = Store.create(tmp_path / "store")
+    with pytest.raises(NetGradientsError, match="whose parameters are not those"):
+        recorded(store, run, frame, queries, predicting=other)
 
 
 def test_a_training_of_other_rows_than_the_table_is_refused():

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from traceprop_dagster.checks import build_attribution_quality_check
 from traceprop_dagster.demo import pipeline
-from traceprop_dagster.demo.recipe import MIN_LDS, RECIPE, net_problem
+from traceprop_dagster.demo.net_training import MIN_LDS, RECIPE, net_problem, trained_net
 from traceprop_dagster.model_assets import build_attribution_asset
 from traceprop_engine.gradients.net_run import NetPredictions, NetRun
 from traceprop_engine.gradients.stored_net import StoredNet
@@ -25,18 +25,12 @@ def mlp_of(n_features: int) -> Mlp:
 @dg.asset(group_name="jax_model", kinds={"jax"})
 def jax_model(context: dg.AssetExecutionContext, training_table: pd.DataFrame) -> NetRun:
     """A JAX net of the outcome on the features, recorded at five checkpoints."""
-    train, test = pipeline.split(training_table)
-    columns = pipeline.feature_columns(train)
-    mlp = mlp_of(len(columns))
-    run = NetRun.train(
-        train,
-        features=columns,
-        label="y",
-        fit=lambda x, y: train_jax(mlp, mlp.init(0), x, y, RECIPE, name="jax_model"),
-    )
-    measured = run.evaluate(test)
-    context.add_output_metadata({f"test/{name}": value for name, value in measured.items()})
-    return run
+
+    def fit(x: NDArray[np.float32], y: NDArray[np.generic]) -> JaxTraining:
+        mlp = mlp_of(x.shape[1])
+        return train_jax(mlp, mlp.init(0), x, y, RECIPE, name="jax_model")
+
+    return trained_net(context, training_table, fit)
 
 
 @dg.asset(group_name="jax_model", kinds={"jax"})

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from traceprop_dagster.checks import build_attribution_quality_check
 from traceprop_dagster.demo import pipeline
-from traceprop_dagster.demo.recipe import MIN_LDS, RECIPE, net_problem
+from traceprop_dagster.demo.net_training import MIN_LDS, RECIPE, net_problem, trained_net
 from traceprop_dagster.model_assets import build_attribution_asset
 from traceprop_engine.gradients.net_run import NetPredictions, NetRun
 from traceprop_engine.gradients.stored_net import StoredNet
@@ -18,10 +18,10 @@ from traceprop_engine.torch_gradients import TorchTraining, train_torch
 _HIDDEN = 32
 
 
-def module_of(n_features: int, seed: int = 0) -> torch.nn.Module:
+def module_of(n_features: int) -> torch.nn.Module:
     """Return the net before training; the output is the log-odds of the outcome."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         return _layers(n_features)
 
 
@@ -34,17 +34,11 @@ def _layers(n_features: int) -> torch.nn.Module:
 @dg.asset(group_name="torch_model", kinds={"pytorch"})
 def torch_model(context: dg.AssetExecutionContext, training_table: pd.DataFrame) -> NetRun:
     """A PyTorch net of the outcome on the features, recorded at five checkpoints."""
-    train, test = pipeline.split(training_table)
-    columns = pipeline.feature_columns(train)
-    run = NetRun.train(
-        train,
-        features=columns,
-        label="y",
-        fit=lambda x, y: train_torch(module_of(len(columns)), x, y, RECIPE, name="torch_model"),
+    return trained_net(
+        context,
+        training_table,
+        lambda x, y: train_torch(module_of(x.shape[1]), x, y, RECIPE, name="torch_model"),
     )
-    measured = run.evaluate(test)
-    context.add_output_metadata({f"test/{name}": value for name, value in measured.items()})
-    return run
 
 
 @dg.asset(group_name="torch_model", kinds={"pytorch"})

@@ -36,12 +36,12 @@ class NetRemovalError(TracepropError):
 
 
 class NetGradientsError(TracepropError):
-    """The gradients of predictions do not belong to the net that they are recorded with."""
+    """Predictions were not made by the net that they are recorded with."""
 
-    def __init__(self, dataset: str, found: int, wanted: int) -> None:
+    def __init__(self, dataset: str, made_by: str, recorded_with: str) -> None:
         super().__init__(
-            f"The predictions of {dataset!r} have gradients at {found} checkpoints, their net has "
-            f"{wanted}; predict with the net that the asset is given."
+            f"The predictions of {dataset!r} were made by net {made_by!r}, whose parameters are "
+            f"not those of the input {recorded_with!r}; predict with that net."
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from traceprop_engine.digests import digest_arrays, identify
 from traceprop_engine.errors import FeatureListError, NetRowsError
 from traceprop_engine.gradients.recorded import Loss, NamedTarget, RecordedTraining
 from traceprop_engine.gradients.rows import RowGradients
@@ -180,7 +181,8 @@ class NetRun:
             for checkpoint in range(len(self.training.steps))
         )
         table = frame[list(kept)].assign(**columns)
-        return NetPredictions(table, matrix, targets, asked, gradients)
+        net = state_digest(self.training.parameters(len(gradients) - 1))
+        return NetPredictions(table, matrix, targets, asked, gradients, self.name, net)
 
     def _matrix(self, frame: pd.DataFrame) -> NDArray[np.float32]:
         return feature_matrix(frame, self.feature_names).astype(np.float32)
@@ -201,6 +203,8 @@ class NetPredictions:
         targets: True labels as the loss reads them, ``[n]``, if they were known.
         target: Which scalar the gradients are of.
         gradients: At each checkpoint of the training.
+        name: Name of the training.
+        net: Digest of the parameters that predicted, by which the net is known again.
     """
 
     frame: pd.DataFrame
@@ -208,6 +212,14 @@ class NetPredictions:
     targets: NDArray[np.float64] | None
     target: NamedTarget
     gradients: tuple[RowGradients, ...]
+    name: str
+    net: str
+
+
+def state_digest(state: Parameters) -> str:
+    """Return a digest of the arrays of a net: their names, forms and every bit."""
+    arrays = digest_arrays(map(np.asarray, state.values()))
+    return identify("net", {"names": list(state), "arrays": arrays})
 
 
 def family_of(loss: Loss, outputs: NDArray[np.floating]) -> Family:

@@ -6,8 +6,8 @@ no class that a file could make Python load.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from traceprop_engine.digests import identify
 from traceprop_engine.errors import NetGradientsError
 from traceprop_engine.gradients import LayerGradients, Loss, RowGradients
-from traceprop_engine.gradients.net_run import NetPredictions, NetRun, Parameters, family_of
+from traceprop_engine.gradients.net_run import (
+    NetPredictions,
+    NetRun,
+    Parameters,
+    family_of,
+    state_digest,
+)
 from traceprop_engine.gradients.stored_net import StoredNet, StoredQuestions
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.recording.dataset_facts import (
@@ -52,8 +58,13 @@ def record_net_run(
     columns = [{"name": name, "type": "float"} for name in run.feature_names]
     version_id, facts = dataset_facts(store, made, blocks[-1], columns, lineage)
     run_id = identify("tr", {"dataset_version_id": version_id, "features": features})
-    recorded = (training.train_gradients(checkpoint) for checkpoint in range(len(states)))
-    gradients = _gradient_facts(store, run_id, recorded, _trained_on(training.loss))
+    trained_on = "margin" if training.loss == "cross_entropy" else "prediction"
+    facts |= {"net_gradient": [], "net_scalar": []}
+    curve = []
+    for checkpoint in range(len(states)):
+        gradients = training.train_gradients(checkpoint)
+        curve.append(_mean_loss(gradients, training.loss))
+        _add_gradients(store, facts, (run_id, checkpoint), gradients, trained_on)
     outputs = np.asarray(training.outputs(training.features), dtype=np.float64)
     family = family_of(training.loss, outputs)
     facts["training_run"] = [
@@ -72,7 +83,7 @@ def record_net_run(
             "labels_block": store.put_array(targets),
             "n_iterations": training.steps[-1],
             "metrics": evaluate_outputs(outputs, targets, family),
-            "loss_curve": list(gradients.mean_losses),
+            "loss_curve": curve,
             "net": {
                 "loss": training.loss,
                 "layout": _layout(states[-1]),
@@ -90,7 +101,7 @@ def record_net_run(
         }
         for checkpoint, (step, block) in enumerate(zip(training.steps, blocks, strict=True))
     ]
-    store.commit(facts | gradients.facts, ingest=False)
+    store.commit(facts, ingest=False)
     return version_id, run_id
 
 
@@ -104,12 +115,11 @@ def record_net_predictions(
     """Record predictions of a net with their gradients, so that each can be explained.
 
     Raises:
-        NetGradientsError: They were made by a net with other checkpoints.
+        NetGradientsError: They were not made by this net.
     """
     net = model.run
-    wanted = len(net.steps) if isinstance(net, StoredNet) else 0
-    if len(predictions.gradients) != wanted:
-        raise NetGradientsError(made.dataset, len(predictions.gradients), wanted)
+    if not isinstance(net, StoredNet) or predictions.net != _digest_of(net):
+        raise NetGradientsError(made.dataset, predictions.name, net.name)
     version_id, facts = frame_facts(store, made, predictions.frame, lineage)
     targets = predictions.targets
     facts["prediction_set"] = [
@@ -121,8 +131,10 @@ def record_net_predictions(
             "created_at": now(),
         }
     ]
-    gradients = _gradient_facts(store, version_id, predictions.gradients, predictions.target)
-    store.commit(facts | gradients.facts, ingest=False)
+    facts |= {"net_gradient": [], "net_scalar": []}
+    for checkpoint, gradients in enumerate(predictions.gradients):
+        _add_gradients(store, facts, (version_id, checkpoint), gradients, predictions.target)
+    store.commit(facts, ingest=False)
     return version_id
 
 
@@ -163,31 +175,20 @@ def load_questions(store: Store, dataset_version_id: str) -> StoredQuestions:
     return StoredQuestions(target, partial(_load_gradients, store, dataset_version_id))
 
 
-@dataclass(frozen=True)
-class _GradientFacts:
-    facts: Facts
-    mean_losses: tuple[float, ...]
-
-
-def _gradient_facts(
-    store: Store, owner_id: str, checkpoints: Iterable[RowGradients], target: str
-) -> _GradientFacts:
-    """Put gradients into blocks, one checkpoint after another, and return what to record."""
-    facts: Facts = {"net_gradient": [], "net_scalar": []}
-    losses = []
-    for checkpoint, gradients in enumerate(checkpoints):
-        key = {"owner_id": owner_id, "checkpoint": checkpoint}
-        parts = [gradients.values, gradients.slopes, gradients.curvatures]
-        scalars = np.stack([each for each in parts if len(each)], axis=1)
-        facts["net_scalar"].append({**key, "target": target, "block": store.put_array(scalars)})
-        facts["net_gradient"] += [
-            {**key, "layer": position, "name": layer.name}
-            | _part(store, "inputs", layer.inputs)
-            | _part(store, "deltas", layer.deltas)
-            for position, layer in enumerate(gradients.layers)
-        ]
-        losses.append(_mean_loss(gradients, target))
-    return _GradientFacts(facts, tuple(losses))
+def _add_gradients(
+    store: Store, facts: Facts, key: tuple[str, int], gradients: RowGradients, target: str
+) -> None:
+    """Put the gradients of an owner's rows at a checkpoint into blocks; ``facts`` say where."""
+    of = dict(zip(("owner_id", "checkpoint"), key, strict=True))
+    parts = [gradients.values, gradients.slopes, gradients.curvatures]
+    scalars = np.stack([each for each in parts if len(each)], axis=1)
+    facts["net_scalar"].append({**of, "target": target, "block": store.put_array(scalars)})
+    facts["net_gradient"] += [
+        {**of, "layer": position, "name": layer.name}
+        | _part(store, "inputs", layer.inputs)
+        | _part(store, "deltas", layer.deltas)
+        for position, layer in enumerate(gradients.layers)
+    ]
 
 
 def _part(store: Store, name: str, array: NDArray[np.floating] | None) -> dict[str, object]:
@@ -224,14 +225,15 @@ def _load_part(store: Store, name: str, facts: Mapping[str, Any]) -> Any:
     return store.get_array(block).reshape(json.loads(facts[f"{name}_shape"]))
 
 
-def _trained_on(loss: Loss) -> str:
-    return "margin" if loss == "cross_entropy" else "prediction"
+def _digest_of(net: StoredNet) -> str:
+    return state_digest(net.parameters(len(net.steps) - 1))
 
 
-def _mean_loss(gradients: RowGradients, target: str) -> float:
+def _mean_loss(gradients: RowGradients, loss: Loss) -> float:
     """Return the mean loss of training rows from the scalar that it is a function of."""
-    losses = np.logaddexp(0.0, -gradients.values) if target == "margin" else gradients.slopes**2 / 2
-    return float(np.mean(losses, dtype=np.float64)) if len(gradients.slopes) else 0.0
+    if loss == "cross_entropy":
+        return float(np.mean(np.logaddexp(0.0, -gradients.values), dtype=np.float64))
+    return float(np.mean(gradients.slopes**2, dtype=np.float64) / 2)
 
 
 def _matrix(features: NDArray[np.generic]) -> NDArray[np.floating]:
