@@ -511,6 +511,22 @@ def test_two_groups_of_one_hash_are_noticed():
     assert group_codes(rows, groups, np.array([1, 1, 1])) is None
 
 
+def test_a_row_is_of_no_group_whose_key_it_does_not_have():
+    keys = np.random.default_rng(0).integers(0, 2**64, 100, dtype=np.uint64)
+    groups = pa.chunked_array([keys[:1]])
+    for other in keys[1:]:
+        rows = pa.chunked_array([np.array([keys[0], other])])
+        assert group_codes(rows, groups, np.array([2])) is None
+
+
+def test_spellings_that_a_collation_makes_equal_are_one_group_whatever_their_hashes():
+    # With other hashes each, of which two pairs have one place in a table for two groups.
+    spelled = pd.DataFrame({"s": ["abe", "ABE", "aae", "AAE"]})
+    query = "SELECT s FROM (SELECT s COLLATE NOCASE AS s FROM t) GROUP BY s ORDER BY s"
+    row_map = trace_query(query, {"t": spelled}).lineage.maps["t"]
+    assert [row_map.backward([at]).tolist() for at in (0, 1)] == [[2, 3], [0, 1]]
+
+
 def test_missing_keys_are_a_group_of_their_own():
     rows = pa.chunked_array([[5, None, 5, None]], type=pa.int64())
     groups = pa.chunked_array([[None, 5]], type=pa.int64())

@@ -37,7 +37,7 @@ def group_codes(rows: pa.ChunkedArray, groups: pa.ChunkedArray, counts: Ints) ->
         ``None`` if a group has other rows than those that have its key.
     """
     of_rows, of_groups = _filled(rows, groups)
-    codes = _codes(of_rows, of_groups, are_all=int(counts.sum()) == len(of_rows))
+    codes = _codes(of_rows, of_groups)
     has_others = len(codes) > 0 and codes.min() < 0
     found = np.bincount(codes[codes >= 0] if has_others else codes, minlength=len(counts))
     return codes if np.array_equal(found, counts) else None
@@ -91,15 +91,14 @@ def _filled(rows: pa.ChunkedArray, groups: pa.ChunkedArray) -> tuple[Ints, Ints]
     return filled[0].to_numpy(), filled[1].to_numpy()
 
 
-def _codes(rows: Ints, groups: Ints, *, are_all: bool) -> Codes:
+def _codes(rows: Ints, groups: Ints) -> Codes:
     if not (len(rows) and len(groups)):
         return np.full(len(rows), -1, dtype=np.int32)
-    if rows.dtype == np.uint64:
-        return _by_hash(_unsigned(rows), _unsigned(groups), are_all=are_all)
-    low, high = int(groups.min()), int(groups.max())
-    if high - low < _PLACES_PER_KEY * (len(rows) + len(groups)):
-        return _by_value(_wide(rows), _wide(groups), low, high)
-    return _by_hash(_unsigned(rows), _unsigned(groups), are_all=are_all)
+    if rows.dtype != np.uint64:
+        low, high = int(groups.min()), int(groups.max())
+        if high - low < _PLACES_PER_KEY * (len(rows) + len(groups)):
+            return _by_value(_wide(rows), _wide(groups), low, high)
+    return _by_hash(_unsigned(rows), _unsigned(groups))
 
 
 def _wide(keys: Ints) -> Ints:
@@ -121,16 +120,11 @@ def _by_value(rows: Ints, groups: Ints, low: int, high: int) -> Codes:
     return table.take(at)
 
 
-def _by_hash(rows: NDArray[np.uint64], groups: NDArray[np.uint64], *, are_all: bool) -> Codes:
+def _by_hash(rows: NDArray[np.uint64], groups: NDArray[np.uint64]) -> Codes:
     """Look keys up in a table with a place for each of their first bits.
 
     Groups that share a place wait for the next round, where other bits place them. Those that share
     one in each round have the same key: they get no rows, and their counts will not agree.
-
-    Args:
-        rows: The key of each row.
-        groups: The key of each group.
-        are_all: Whether every row is of one of the groups: the only group of its place is its own.
     """
     shift = np.uint64(64 - _bits_for(len(groups)))
     codes = np.full(len(rows), _NOBODY, dtype=np.int32)
@@ -141,8 +135,10 @@ def _by_hash(rows: NDArray[np.uint64], groups: NDArray[np.uint64], *, are_all: b
         table, is_shared = _table(left, _places(groups[left], factor, shift), shift)
         these = rows if waiting is None else rows[waiting]
         found = table.take(_places(these, factor, shift))
-        if not are_all:
-            found[(found >= 0) & (groups.take(found, mode="clip") != these)] = _NOBODY
+        # Not even where each row has its group: what is equal under a collation has other hashes.
+        is_other = groups.take(found, mode="clip") != these
+        is_other &= found >= 0
+        found[is_other] = _NOBODY
         if waiting is None:
             codes = found
         else:
