@@ -476,6 +476,14 @@ def test_the_lineage_is_that_of_the_rows_as_they_were_when_the_query_ran(query, 
     assert traced.lineage is traced.lineage
 
 
+@pytest.mark.parametrize("clock", ["current_localtimestamp()", "current_localtime()"])
+def test_a_second_look_that_reads_a_clock_does_not_wait(clock):
+    days = pd.DataFrame({"day": pd.to_datetime(["2020-01-01", "2020-01-01", "2020-02-01"])})
+    query = f"SELECT count(*) AS n FROM t GROUP BY day, {clock} ORDER BY n"
+    row_map = trace_query(query, {"t": days}).lineage.maps["t"]
+    assert [row_map.backward([at]).tolist() for at in (0, 1)] == [[2], [0, 1]]
+
+
 def test_rows_that_cannot_be_found_again_are_no_silent_lineage(monkeypatch):
     traced = trace_query("SELECT s, count(*) FROM t GROUP BY s", frames())
     monkeypatch.setattr("traceprop_engine.sql_queries.deferred.group_codes", lambda *_: None)

@@ -25,6 +25,8 @@ _REFUSED = {
     "currval": "a sequence, which others change",
 }
 _TIMELESS = ("scalar", "CONSISTENT")
+# DuckDB says that these are the same at any time, and reads a clock for them.
+_CLOCKS = frozenset({"age", "current_localtime", "current_localtimestamp"})
 _CALLS = re.compile(r"(\w+)\s*\(")
 
 
@@ -109,7 +111,8 @@ def _built_in() -> Functions:
         frozenset(row[0].lower() for row in rows if row[2] == "VOLATILE"),
         frozenset(),
         frozenset(row[0].lower() for row in rows if row[1:3] == _TIMELESS)
-        - {row[0].lower() for row in rows if row[1:3] != _TIMELESS},
+        - {row[0].lower() for row in rows if row[1:3] != _TIMELESS}
+        - _CLOCKS,
     )
 
 
