@@ -203,7 +203,7 @@ def test_a_replay_tells_where_it_leaves_the_recorded_training():
         replay(replace(training, features=changed))
     end = jax.tree.map(lambda leaf: leaf + 1e-15, training.final)
     with pytest.raises(ReplayError, match=r"step 18 in parameter \[0\]\[0\]"):
-        Magic.fit(replace(training, final=end))
+        Magic.fit(replace(training, checkpoints=(*training.checkpoints[:-1], end)))
 
 
 def test_progress_of_both_ways_ends_at_all_steps():

@@ -93,8 +93,16 @@ def test_checkpoints_are_those_of_the_textbook(optimiser):
         assert training.steps == (2, 6, 10)
         for step, kept in zip(training.steps, training.checkpoints, strict=True):
             np.testing.assert_allclose(flat(kept), expected[step - 1], atol=1e-12)
-        assert equal_trees(training.final, training.checkpoints[-1])
         assert equal_trees(training.initial, params)
+
+
+def test_outputs_are_those_of_the_last_checkpoint_whatever_shares_were_kept():
+    training = trained(recipe=replace(RECIPE, checkpoint_fractions=(0.2,)))
+    assert training.steps == (2, 10)
+    assert equal_trees(training.final, trained().final)
+    last = training.query_gradients(1, X, Y, "logit")
+    logits = training.outputs(X)[np.arange(N), Y]
+    np.testing.assert_allclose(logits, vars(last)["values"], rtol=1e-5, atol=1e-6)
 
 
 def test_training_twice_gives_the_same_bits_and_progress_changes_none():
@@ -148,7 +156,7 @@ def test_a_saved_training_is_loaded_to_the_last_bit(tmp_path):
     training.save(tmp_path / "saved")
     again = JaxTraining.load(tmp_path / "saved", nested, index=pd.RangeIndex(N))
     assert not [path for path in (tmp_path / "saved").iterdir() if path.suffix == ".pkl"]
-    for name in ("initial", "checkpoints", "final"):
+    for name in ("initial", "checkpoints"):
         assert equal_trees(getattr(again, name), getattr(training, name))
     for name in ("features", "labels", "weights"):
         assert same_bits(getattr(again, name), getattr(training, name))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -142,6 +143,14 @@ def test_a_training_takes_the_steps_of_its_recipe(case, options):
 
 def by_hand_binary(model, recipe, formula, n):
     return by_hand(model, recipe, lambda z, y: formula(z, y % 2), n)
+
+
+def test_the_parameters_at_the_end_are_kept_whatever_the_shares():
+    model, (x, y) = net(), rows()
+    training = train_torch(model, x, y, replace(RECIPE, checkpoint_fractions=(0.5,)), name="a")
+    assert training.steps == (15, 30)
+    wanted = model.eval()(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(training.outputs(x), wanted, rtol=1e-12)
 
 
 def test_the_same_recipe_gives_the_same_bits_and_another_seed_gives_others():

@@ -70,6 +70,10 @@ def test_checkpoints_lie_at_the_named_shares_and_never_before_the_first_step():
     assert recipe.checkpoint_steps(1) == (1,)
 
 
+def test_the_last_step_is_kept_whatever_the_shares():
+    assert TrainingRecipe(checkpoint_fractions=(0.1, 0.5)).checkpoint_steps(20) == (2, 10, 20)
+
+
 def test_a_list_of_fractions_becomes_a_tuple_so_that_equal_recipes_are_equal():
     listed = TrainingRecipe(checkpoint_fractions=[0.5, 1.0])  # as read from JSON
     assert listed == TrainingRecipe(checkpoint_fractions=(0.5, 1.0))

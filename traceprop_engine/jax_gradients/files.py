@@ -21,7 +21,7 @@ _DESCRIPTION: Final = "training.json"
 
 @dataclass(frozen=True, eq=False)
 class SavedTraining:
-    """What of a training is written: the parameters before, at each checkpoint and at the end."""
+    """What of a training is written: the parameters before and at each checkpoint."""
 
     name: str
     recipe: TrainingRecipe

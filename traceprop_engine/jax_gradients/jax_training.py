@@ -40,8 +40,7 @@ class JaxTraining:
         recipe: How it was trained.
         initial: Parameters before the first step.
         checkpoints: Parameters after each of `steps`.
-        steps: Numbers of steps, ascending.
-        final: Parameters after the last step.
+        steps: Numbers of steps, ascending to the last one.
         features: Training rows, ``[n_train, ...]``.
         labels: ``[n_train]``: classes from 0 as int32, or values.
         weights: Factor of each row's loss, ``[n_train]``.
@@ -55,7 +54,6 @@ class JaxTraining:
     initial: Params
     checkpoints: tuple[Params, ...]
     steps: tuple[int, ...]
-    final: Params
     features: NDArray[np.generic]
     labels: NDArray[np.generic]
     weights: NDArray[np.floating]
@@ -87,7 +85,6 @@ class JaxTraining:
             initial=initial,
             checkpoints=checkpoints,
             steps=net.steps,
-            final=checkpoints[-1],
             features=net.features,
             labels=labels.astype(np.int32) if labels.dtype.kind == "i" else labels,
             weights=np.ones(net.n_train, dtype=np.float32),
@@ -99,9 +96,14 @@ class JaxTraining:
         return len(self.features)
 
     @property
+    def final(self) -> Params:
+        """Parameters after the last step: those of the last checkpoint."""
+        return self.checkpoints[-1]
+
+    @property
     def n_parameters(self) -> int:
         """Numbers in the parameters."""
-        return sum(leaf.size for leaf in jax.tree.leaves(self.final))
+        return sum(leaf.size for leaf in jax.tree.leaves(self.initial))
 
     @property
     def loss(self) -> Loss:
@@ -117,12 +119,12 @@ class JaxTraining:
     def n_outputs(self) -> int:
         """Outputs of the net for one row."""
         outputs = partial(outputs_of, self.apply)
-        return jax.eval_shape(outputs, self.final, self.features[:1]).shape[1]
+        return jax.eval_shape(outputs, self.initial, self.features[:1]).shape[1]
 
     @property
     def dtype(self) -> np.dtype:
         """Floating type of the parameters."""
-        return jax.tree.leaves(self.final)[0].dtype
+        return jax.tree.leaves(self.initial)[0].dtype
 
     @property
     def rows(self) -> Rows:
@@ -242,7 +244,7 @@ class JaxTraining:
             self.name,
             self.recipe,
             self.steps,
-            (self.initial, *self.checkpoints, self.final),
+            (self.initial, *self.checkpoints),
             {"features": self.features, "labels": self.labels, "weights": self.weights},
         )
         save_training(Path(folder), kept, self.outputs(self.features[:8]))
@@ -263,7 +265,7 @@ class JaxTraining:
                 was saved and ``jax_enable_x64`` is off.
         """
         kept, outputs = load_training(Path(folder))
-        initial, *checkpoints, final = kept.params
+        initial, *checkpoints = kept.params
         training = cls(
             kept.name,
             apply,
@@ -271,7 +273,6 @@ class JaxTraining:
             initial,
             tuple(checkpoints),
             kept.steps,
-            final,
             kept.rows["features"],
             kept.rows["labels"],
             kept.rows["weights"],

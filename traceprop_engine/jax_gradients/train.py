@@ -104,7 +104,6 @@ def train_jax(  # noqa: PLR0913 - what is trained, how, and what it is called
         initial=params,
         checkpoints=(),
         steps=recipe.checkpoint_steps(recipe.n_steps(len(features))),
-        final=params,
         features=features,
         labels=labels,
         weights=_weights(weights, len(features), dtype),
@@ -139,7 +138,7 @@ def _trained(training: JaxTraining, progress: Callable[[JaxProgress], None] | No
         if progress is not None and (step % every == 0 or step == n_steps):
             progress(JaxProgress(step, n_steps, _loss(training, state, rows)))
     _check_finite(training, state)
-    return replace(training, checkpoints=tuple(checkpoints), final=state.params)
+    return replace(training, checkpoints=tuple(checkpoints))
 
 
 def _loss(training: JaxTraining, state: State, rows: Rows) -> float:

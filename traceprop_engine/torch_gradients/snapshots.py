@@ -20,7 +20,7 @@ class Snapshots:
     reaches (for the default shares some fifteen), and the nearest are chosen at the end.
 
     Args:
-        fractions: Shares of the steps, ascending in (0, 1].
+        fractions: Shares of the steps, ascending in (0, 1]; the last state is kept in any case.
         n_steps: How many steps there will be, if that is known.
     """
 
@@ -56,7 +56,7 @@ class Snapshots:
         if self._planned is None:
             wanted = steps_at(self._fractions, step)
             nearest = {min(self._kept, key=lambda one: _distance(one, at)) for at in wanted}
-            self._kept = {one: self._kept[one] for one in nearest | {step}}
+            self._kept = {one: self._kept[one] for one in nearest}
 
     def states(self) -> tuple[State, ...]:
         """Return what is kept, earliest first."""

@@ -51,7 +51,7 @@ class TrainingRecipe:
         warm_up: Share of the steps over which the learning rate first rises linearly, in [0, 1).
         seed: Decides the order of the rows; at least 0.
         checkpoint_fractions: Shares of the steps after which parameters are kept, ascending in
-            (0, 1].
+            (0, 1]; the last parameters are kept in any case.
 
     Raises:
         RecipeError: A setting is out of its range; the message names it.
@@ -118,7 +118,8 @@ class TrainingRecipe:
     def checkpoint_steps(self, n_steps: int) -> tuple[int, ...]:
         """Return after which steps parameters are kept, ascending; the first step is step 1.
 
-        Of a short training two fractions may mean the same step, which is kept once.
+        The last step is always one of them. Of a short training two fractions may mean the same
+        step, which is kept once.
         """
         return steps_at(self.checkpoint_fractions, n_steps)
 
@@ -158,6 +159,6 @@ class TrainingRecipe:
 
 
 def steps_at(fractions: Sequence[float], n_steps: int) -> tuple[int, ...]:
-    """Return the steps nearest to shares of all steps, ascending, each once, never before 1."""
+    """Return the steps nearest to shares of all steps, and the last: ascending, none before 1."""
     nearest = (math.floor(share * n_steps + 0.5) for share in fractions)
-    return tuple(sorted({max(step, 1) for step in nearest}))
+    return tuple(sorted({max(step, 1) for step in nearest} | {n_steps}))
