@@ -615,6 +615,7 @@ def test_no_hook_stays_behind_when_the_module_fails():
         ({"labels": np.full(N, 3)}, QueryShapeError, "3 at row 0"),
         ({"labels": np.full(N, 0.5)}, QueryShapeError, "0.5 at row 0"),
         ({"labels": np.zeros(N - 1)}, QueryShapeError, r"\[8\]"),
+        ({"labels": [np.nan] * N, "loss": "squared"}, QueryShapeError, "finite, got nan at row 0"),
         ({"labels": np.array(["a"] * N)}, QueryShapeError, "encode classes"),
         ({"features": np.array([["a"] * 5] * N)}, QueryShapeError, "numbers"),
         ({"features": np.empty((0, 5))}, QueryShapeError, "at least one row"),

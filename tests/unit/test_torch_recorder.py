@@ -198,6 +198,11 @@ def test_a_directory_of_another_training_is_refused(tmp_path):
             train_torch(net(), x, y, recipe, name="a", directory=tmp_path)
     with pytest.raises(TrainingFilesError, match="another recipe"):
         train_torch(net(), x + 1, y, RECIPE, name="a", directory=tmp_path)
+    frozen = net()
+    frozen[0].bias.requires_grad_(requires_grad=False)
+    for module in (net(activation=nn.ReLU), frozen):
+        with pytest.raises(TrainingFilesError, match="another module"):
+            train_torch(module, x, y, RECIPE, name="a", directory=tmp_path)
     (tmp_path / "running.npz").write_bytes(b"PK")
     with pytest.raises(TrainingFilesError, match="damaged"):
         trained(directory=tmp_path)
@@ -212,6 +217,19 @@ def test_training_leaves_modes_gradients_and_random_state_alone():
     assert [layer.training for layer in model] == [False, False, False, True, False]
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16)],
+)
+def test_what_holds_around_a_training_changes_no_bit(around):
+    x, y = rows()
+    wanted = train_torch(net().float(), x, y, RECIPE, name="a")
+    model = net().float()
+    with around():
+        found = train_torch(model, x, y, RECIPE, name="a")
+    assert_same_states(found, wanted)
 
 
 def test_a_training_that_diverges_is_stopped():

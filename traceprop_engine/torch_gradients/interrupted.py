@@ -20,7 +20,7 @@ class RunningState:
     """All that a training needs to go on as if it had never stopped.
 
     Attributes:
-        identity: Of its recipe, rows and parameters by name and shape.
+        identity: Of its recipe, rows, layers and parameters by name and shape.
         step: Steps that are done.
         arrays: Everything that a step changes, by name.
     """

@@ -51,7 +51,8 @@ def train_torch(  # noqa: PLR0913 - the first four, and one setting each
 
     On a CPU with the same number of threads, the same module, rows and recipe give the same bits,
     also after an interruption. The module is trained in training mode, with dropout seeded by the
-    recipe, and ends in the mode it was in. The random state outside is not touched.
+    recipe, and ends in the mode it was in. The random state outside is not touched, and no
+    precision or gradient mode that holds outside changes a bit.
 
     Args:
         module: The module with its first parameters.
@@ -61,7 +62,7 @@ def train_torch(  # noqa: PLR0913 - the first four, and one setting each
         name: What to call the training.
         index: Index of the training table, which carries its lineage.
         directory: Where to keep the state of the training while it runs; a call with the same
-            recipe and rows goes on from there.
+            recipe, rows and layers goes on from there, with the parameters that are there.
         progress: Called after each step.
 
     Raises:
@@ -69,19 +70,14 @@ def train_torch(  # noqa: PLR0913 - the first four, and one setting each
             finite, or the directory holds another training.
     """
     with undisturbed(module):
-        table = read_table(module, features, labels, recipe.loss)
-    loop = _Loop(module, table, recipe)
-    saved = _Saves(loop, directory, _identity(module, features, labels, recipe))
-    modes = [(layer, layer.training) for layer in module.modules()]
-    with torch.random.fork_rng(devices=cuda_devices(module)), torch.enable_grad():
+        loop = _Loop(module, read_table(module, features, labels, recipe.loss), recipe)
+        saved = _Saves(loop, directory, _identity(module, features, labels, recipe))
+        module.train()
+        _seed(module, recipe.seed)
         try:
-            module.train()
-            _seed(module, recipe.seed)
             _run(loop, saved, progress)
         finally:
             module.zero_grad(set_to_none=True)
-            for layer, mode in modes:
-                layer.training = mode
     kept = loop.snapshots
     return TorchTraining(
         module, kept.states(), kept.steps, features, labels, recipe.loss, name, index, recipe
@@ -209,8 +205,12 @@ def _identity(
     labels: NDArray[np.generic],
     recipe: TrainingRecipe,
 ) -> str:
-    forms = {name: [str(one.dtype), *one.shape] for name, one in module.state_dict().items()}
-    facts: dict[str, object] = {"recipe": asdict(recipe), "module": forms}
+    facts: dict[str, object] = {
+        "recipe": asdict(recipe),
+        "layers": [[name, type(layer).__name__] for name, layer in module.named_modules()],
+        "module": {name: [str(one.dtype), *one.shape] for name, one in module.state_dict().items()},
+        "trained": list(trained_parameters(module)),
+    }
     for name, rows in (("features", features), ("labels", labels)):
         array = np.ascontiguousarray(rows)
         facts[name] = [str(array.dtype), *array.shape, sha256_bytes(array.tobytes())]
