@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import NMF, PCA
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -404,3 +405,46 @@ def test_texts_that_are_no_unicode_and_large_dictionaries_can_be_kept():
     assert fitted["names_"] == ["\\ud800", {"\\udfff": 1}]
     assert fitted["vocabulary_"] == {"class": "builtins.dict"}
     json.dumps(fitted, ensure_ascii=False).encode()
+
+
+def test_words_that_end_like_the_name_of_a_clock_are_kept():
+    words = CountVectorizer().fit(["part_time work", "full_time fit"])
+    assert fitted_statistic(words)["fitted"]["vocabulary_"] == {
+        "fit": 0,
+        "full_time": 1,
+        "part_time": 2,
+        "work": 3,
+    }
+
+
+def test_a_search_whose_candidates_have_different_parameters_is_followed():
+    search = GridSearchCV(LogisticRegression(), [{"C": [1.0]}, {"tol": [0.1]}], cv=2)
+    with CaptureSession() as session, EstimatorFollowing():
+        frame = session.load(visits(), "visits")
+        search.fit(frame[["x"]], frame["y"])
+    results = fitted_statistic(search)["fitted"]["cv_results_"]
+    assert (results["param_C"], results["param_tol"]) == ([1.0, None], [None, 0.1])
+
+
+def test_a_single_value_in_an_array_is_that_value():
+    scaler = StandardScaler()
+    scaler.threshold_ = np.asarray(2.5)
+    assert fitted_statistic(scaler)["fitted"]["threshold_"] == 2.5
+
+
+def test_what_only_looks_like_a_collection_is_named_by_its_class():
+    class Scalar:
+        """Without a length, as a tensor of one number."""
+
+        def __len__(self):
+            raise TypeError
+
+        def __iter__(self):
+            raise TypeError
+
+        def __contains__(self, value):
+            raise TypeError
+
+    scaler = StandardScaler()
+    scaler.scalar_ = Scalar()
+    assert fitted_statistic(scaler)["fitted"]["scalar_"]["class"].endswith("Scalar")

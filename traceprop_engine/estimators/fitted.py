@@ -5,7 +5,7 @@ categories, components. How long a fit took is a reading of a clock and no part 
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from sklearn.base import BaseEstimator
 
 _MOST_VALUES = 10_000
 _DEEPEST = 6
-_CLOCKS = ("_time", "_time_")
+_CLOCK = "_time_"
+_CLOCKS_OF_A_SEARCH = frozenset(
+    f"{statistic}_{phase}_time" for statistic in ("mean", "std") for phase in ("fit", "score")
+)
 
 
 def fitted_statistic(estimator: BaseEstimator) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def fitted_statistic(estimator: BaseEstimator) -> dict[str, Any]:
 def _is_fitted(attribute: str) -> bool:
     """Say whether an attribute is what scikit-learn calls fitted, and no reading of a clock."""
     is_public = attribute.endswith("_") and not attribute.startswith("_")
-    return is_public and not attribute.endswith(_CLOCKS)
+    return is_public and not attribute.endswith(_CLOCK)
 
 
 def _parts_of(estimator: Any) -> dict[str, Any]:
@@ -92,25 +95,27 @@ def _value(value: Any, depth: int) -> Any:
 
 
 def _collection(value: Any, depth: int) -> Any:
-    if depth < _DEEPEST and isinstance(value, Collection) and len(value) <= _MOST_VALUES:
-        if isinstance(value, Mapping):
-            return _mapping(value, depth)
-        if isinstance(value, (set, frozenset)):
-            value = sorted(value, key=repr)
-        if isinstance(value, (list, tuple)):
-            return [_value(each, depth + 1) for each in value]
-    return {"class": f"{type(value).__module__}.{type(value).__qualname__}"}
+    is_collection = isinstance(value, (Mapping, set, frozenset, list, tuple))
+    if not is_collection or depth >= _DEEPEST or len(value) > _MOST_VALUES:
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}"}
+    if isinstance(value, Mapping):
+        return _mapping(value, depth)
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=repr)
+    return [_value(each, depth + 1) for each in value]
 
 
 def _mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     return {
         _value(str(key), depth): _value(each, depth + 1)
         for key, each in values.items()
-        if not str(key).endswith(_CLOCKS)
+        if key not in _CLOCKS_OF_A_SEARCH
     }
 
 
 def _array(array: np.ndarray, depth: int) -> Any:
+    if array.ndim == 0:
+        return _value(array.tolist(), depth)  # of a place that is masked, None
     if array.size <= _MOST_VALUES and depth < _DEEPEST:
         return [_value(each, depth + 1) for each in array]
     facts: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype)}
