@@ -508,6 +508,18 @@ class SkipsInLargeBatches(nn.Module):
         return x + 0 * self.layer(x) if len(x) <= 4 else x
 
 
+class Sorts(nn.Module):
+    """Gives a layer its rows in another order, so that outputs are right and factors are not."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        order = x[:, 0].argsort() if len(x) > 4 else torch.arange(len(x))
+        return self.layer(x[order])[order.argsort()]
+
+
 class Noise(nn.Module):
     def forward(self, x):
         return x + torch.randn_like(x)
@@ -522,6 +534,7 @@ class Noise(nn.Module):
         ([nn.Linear(5, 3), Detached()], "no trained parameter reaches"),
         ([nn.Linear(5, 3), LargeBatches()], "depends on the batch"),
         ([nn.Linear(5, 3), SkipsInLargeBatches()], "depends on the batch"),
+        ([nn.Linear(5, 3), Sorts()], "depends on the batch"),
     ],
 )
 def test_a_module_that_mixes_rows_or_draws_lots_is_refused(layers, reason):

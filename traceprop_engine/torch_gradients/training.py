@@ -163,6 +163,11 @@ class TorchTraining:
         """Numbers that were trained."""
         return sum(one.numel() for one in trained_parameters(self.module).values())
 
+    @cached_property
+    def n_outputs(self) -> int:
+        """Outputs of the module for one row."""
+        return self.outputs(self.features[:1]).shape[1]
+
     def at(self, checkpoint: int) -> nn.Module:
         """Return a new module with the parameters of a checkpoint, in evaluation mode.
 
