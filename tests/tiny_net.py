@@ -33,6 +33,10 @@ class TinyNet:
     def n_parameters(self):
         return sum(matrix.size for matrix in self.parameters[0])
 
+    @property
+    def n_outputs(self):
+        return self.parameters[0][1].shape[1]
+
     def outputs(self, checkpoint, features):
         first, second = self.parameters[checkpoint]
         hidden = np.tanh(features @ first[:-1] + first[-1])
@@ -131,6 +135,7 @@ class DrawnTraining:
     queries: tuple
     loss: str = "cross_entropy"
     name: str = "drawn"
+    n_outputs: int = 2
 
     @property
     def n_train(self):

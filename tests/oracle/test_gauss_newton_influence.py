@@ -122,16 +122,21 @@ def test_conjugate_gradients_reach_the_dense_solve_up_to_their_tolerance():
     assert np.abs(scores - expected).max() > 0
 
 
-@pytest.mark.parametrize("target", ["margin", "loss", "logit"])
-def test_targets_of_a_classifier_are_those_of_the_net(target):
-    net = tiny_net(n_outputs=1)
+@pytest.mark.parametrize(
+    ("n_outputs", "target", "unit"),
+    [
+        (1, "margin", "log-odds"),
+        (1, "loss", "nats"),
+        (1, "logit", "log-odds"),
+        (3, "logit", "logits"),
+    ],
+)
+def test_targets_of_a_classifier_are_those_of_the_net(n_outputs, target, unit):
+    net = tiny_net(n_outputs=n_outputs)
     queries, labels = tiny_queries(net)
     scores = GGN.fit(net).scores(queries, labels, target=target)
     np.testing.assert_allclose(scores.scores, _expected(net, queries, labels, target), atol=1e-10)
-    assert (scores.target, scores.unit) == (
-        target,
-        {"margin": "log-odds", "loss": "nats", "logit": "logits"}[target],
-    )
+    assert (scores.target, scores.unit) == (target, unit)
 
 
 def test_a_net_trained_on_squared_error_is_asked_for_its_prediction():
@@ -199,7 +204,7 @@ class _LinearTraining:
     def __init__(self, run):
         self.run, self.loss = run, "squared" if run.family == "linear" else "cross_entropy"
         self.name, self.steps = run.name, (1,)
-        self.n_train, self.n_parameters = run.n_train, run.features.shape[1]
+        self.n_train, self.n_parameters, self.n_outputs = run.n_train, run.features.shape[1], 1
 
     def query_gradients(self, checkpoint, features, labels, target):
         outputs = features @ self.run.parameters[0, :-1]

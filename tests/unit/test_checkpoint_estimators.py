@@ -1,6 +1,7 @@
 """What estimators from recorded gradients choose by themselves, say, and refuse."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -136,7 +137,9 @@ def test_a_damping_lost_in_rounding_is_refused():
         GGN.fit(drawn_training(40), solver="dual", damping=1e-18)
 
 
-@pytest.mark.parametrize("fit", [GGN.fit, EKFAC.fit])
+@pytest.mark.parametrize(
+    "fit", [GGN.fit, partial(GGN.fit, solver="dual"), partial(GGN.fit, solver="cg"), EKFAC.fit]
+)
 def test_a_net_that_is_sure_of_every_row_gives_no_automatic_damping(fit):
     training = drawn_training()
     sure = tuple(replace(train, curvatures=train.curvatures * 0) for train in training.train)

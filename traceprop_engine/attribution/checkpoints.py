@@ -322,7 +322,9 @@ def target_unit(training: RecordedTraining, target: OutputTarget) -> str:
         return f"unit of {_callable_name(target)}"
     if training.loss == "squared":
         return "half squared unit of the label" if target == "loss" else "unit of the label"
-    return {"loss": "nats", "margin": "log-odds", "logit": "logits"}.get(target, "unit of output")
+    if target == "loss":
+        return "nats"
+    return "log-odds" if target == "margin" or training.n_outputs == 1 else "logits"
 
 
 def _asked_target(training: RecordedTraining, target: OutputTarget | None) -> OutputTarget:

@@ -45,7 +45,8 @@ class DualCurvature:
             DampingError: The damping is too small to invert the kernel.
         """
         gram = kernel(train)
-        curvatures = np.maximum(train.curvatures, _NEGLIGIBLE * np.max(train.curvatures))
+        largest = float(np.max(train.curvatures)) or damping
+        curvatures = np.maximum(train.curvatures, _NEGLIGIBLE * largest)
         mean = float(np.mean(curvatures * np.diagonal(gram)))
         dtype = gram.dtype if damping > _SINGLE * mean else np.float64
         roots = np.sqrt(curvatures, dtype=dtype)

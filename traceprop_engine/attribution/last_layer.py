@@ -87,6 +87,10 @@ class _SomeLayers:
         return self.first.n_parameters
 
     @property
+    def n_outputs(self) -> int:
+        return self.whole.n_outputs
+
+    @property
     def loss(self) -> Loss:
         return self.whole.loss
 

@@ -49,6 +49,11 @@ class RecordedTraining(Protocol):
         ...
 
     @property
+    def n_outputs(self) -> int:
+        """Outputs of the net for one row; a classifier of one output tells classes 0 and 1."""
+        ...
+
+    @property
     def loss(self) -> Loss:
         """What was minimised."""
         ...

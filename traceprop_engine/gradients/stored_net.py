@@ -82,6 +82,11 @@ class StoredNet:
         """Rows that it was trained on."""
         return len(self.features)
 
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the net for one row."""
+        return len(self.classes) if self.family == "softmax" else 1
+
     @cached_property
     def labels(self) -> NDArray[np.generic]:
         """Labels as they stood in the training table, ``[n_train]``."""
