@@ -64,8 +64,8 @@ def _one_by_one(net, problem, mask, seed):
     rows = np.flatnonzero(mask) if problem.policy == "subset" else np.arange(N_TRAIN)
     batches = rows[replace(recipe, seed=int(seed)).batches(len(rows))]
     rates = recipe.learning_rates(len(batches))
-    features = torch.from_numpy(problem.features)
-    labels = torch.from_numpy(problem.labels)
+    features = torch.tensor(problem.features)
+    labels = torch.tensor(problem.labels)
     net.train()
     for batch, rate in zip(batches, rates, strict=True):
         outputs, wanted = net(features[batch]), labels[batch]
@@ -85,7 +85,7 @@ def _one_by_one(net, problem, mask, seed):
         optimiser.step()
     net.eval()
     with torch.no_grad():
-        return net(torch.from_numpy(problem.query_features)).numpy()
+        return net(torch.tensor(problem.query_features)).numpy()
 
 
 @pytest.mark.parametrize(

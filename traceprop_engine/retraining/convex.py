@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from traceprop_engine.attribution.removal import remove_rows
 from traceprop_engine.attribution.targets import Target
-from traceprop_engine.digests import identify
+from traceprop_engine.digests import digest_arrays, identify
 from traceprop_engine.errors import RetrainingError
-from traceprop_engine.retraining.groups import retrain_in_groups
-from traceprop_engine.retraining.kept import digest_arrays
+from traceprop_engine.retraining.groups import RetrainedInGroups
 from traceprop_engine.retraining.output_targets import target_values
-from traceprop_engine.retraining.retrained import RetrainedTargets, RetrainingProgress
 from traceprop_engine.training.recipe import NetLoss
 from traceprop_engine.training.run import TrainingRun
 
@@ -22,7 +20,7 @@ _REFITS_IN_A_FILE = 16
 
 
 @dataclass(frozen=True, eq=False)
-class RefitConvex:
+class RefitConvex(RetrainedInGroups):
     """Retrainer of a linear, logistic or softmax model: Newton steps to the subset's minimum.
 
     Each refit starts at the model of all rows and ends at the minimum of the subset, which training
@@ -102,20 +100,6 @@ class RefitConvex:
     def is_deterministic(self) -> bool:
         """Whether the seed decides nothing."""
         return True
-
-    def retrain(
-        self,
-        masks: NDArray[np.bool_],
-        *,
-        seeds: NDArray[np.integer],
-        progress: RetrainingProgress | None = None,
-    ) -> RetrainedTargets:
-        """Refit the model on the rows of each mask; see `Retrainer.retrain`.
-
-        Raises:
-            RetrainingError: Masks and seeds do not fit, or rows of a mask determine no model.
-        """
-        return retrain_in_groups(self, masks, seeds, progress)
 
     def identity(self) -> str:
         """Return a digest of the model, its rows and the queries."""

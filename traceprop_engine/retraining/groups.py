@@ -14,12 +14,13 @@ from traceprop_engine.retraining.retrained import (
     RetrainedTargets,
     RetrainingProgress,
     RetrainingStep,
+    refuse_diverged,
 )
 from traceprop_engine.training.recipe import NetLoss
 
 
 class GroupTrainer(Protocol):
-    """Trains a few models at once; what the retrainers of each framework have in common."""
+    """Trains a few models at once: what a retrainer of any framework has to know."""
 
     @property
     def n_train(self) -> int:
@@ -66,46 +67,53 @@ class GroupTrainer(Protocol):
         ...
 
 
-def retrain_in_groups(
-    trainer: GroupTrainer,
-    masks: NDArray[np.bool_],
-    seeds: NDArray[np.integer],
-    progress: RetrainingProgress | None,
-) -> RetrainedTargets:
-    """Return the outputs of every model; train those that are not kept from an earlier run.
+class RetrainedInGroups:
+    """Gives a `GroupTrainer` the method of a `Retrainer`: keeps what is known, trains the rest."""
 
-    Raises:
-        RetrainingError: Masks and seeds do not fit.
-        RetrainingFileError: A file of kept outputs is damaged.
-    """
-    checked = _check(masks, seeds, trainer.n_train)
-    if trainer.is_deterministic:
-        checked = np.zeros_like(checked)
-    keys = model_keys(masks, checked)
-    kept = KeptOutputs.open(trainer.directory, trainer.identity())
-    first = {key: model for model, key in reversed(list(enumerate(keys)))}
-    missing = np.array(
-        [model for key, model in first.items() if key not in kept.outputs], dtype=np.intp
-    )
-    spent, n_done = 0.0, len(first) - len(missing)
-    for group in _groups(trainer, masks, np.sort(missing)):
-        start = time.process_time()
-        outputs = trainer.train_group(masks[group], checked[group])
-        members = dict.fromkeys(group.tolist())
-        kept.add([keys[model] for model in members], outputs[: len(members)])
-        spent += time.process_time() - start
-        n_done += len(members)
-        if progress is not None:
-            progress(RetrainingStep(n_done, len(first), spent))
-    return RetrainedTargets(
-        masks=masks,
-        seeds=np.asarray(seeds, dtype=np.int64),
-        outputs=np.stack([kept.outputs[key] for key in keys]),
-        labels=trainer.query_labels,
-        loss=trainer.loss,
-        target=trainer.target,
-        cpu_seconds=spent,
-    )
+    def retrain(
+        self: GroupTrainer,
+        masks: NDArray[np.bool_],
+        *,
+        seeds: NDArray[np.integer],
+        progress: RetrainingProgress | None = None,
+    ) -> RetrainedTargets:
+        """Train a model on the rows of each mask, with its seed; see `Retrainer.retrain`.
+
+        Raises:
+            RetrainingError: Masks and seeds do not fit, rows of a mask determine no model, or a
+                training diverges.
+            RecipeError: A mask has fewer rows than one batch takes.
+            RetrainingFileError: A file of kept outputs is damaged.
+        """
+        checked = _check(masks, seeds, self.n_train)
+        if self.is_deterministic:
+            checked = np.zeros_like(checked)
+        keys = model_keys(masks, checked)
+        kept = KeptOutputs.open(self.directory, self.identity())
+        first = {key: model for model, key in reversed(list(enumerate(keys)))}
+        missing = np.array(
+            [model for key, model in first.items() if key not in kept.outputs], dtype=np.intp
+        )
+        spent, n_done = 0.0, len(first) - len(missing)
+        for group in _groups(self, masks, np.sort(missing)):
+            start = time.process_time()
+            outputs = self.train_group(masks[group], checked[group])
+            refuse_diverged(outputs, masks[group], checked[group])
+            members = dict.fromkeys(group.tolist())
+            kept.add([keys[model] for model in members], outputs[: len(members)])
+            spent += time.process_time() - start
+            n_done += len(members)
+            if progress is not None:
+                progress(RetrainingStep(n_done, len(first), spent))
+        return RetrainedTargets(
+            masks=masks,
+            seeds=np.asarray(seeds, dtype=np.int64),
+            outputs=np.stack([kept.outputs[key] for key in keys]),
+            labels=self.query_labels,
+            loss=self.loss,
+            target=self.target,
+            cpu_seconds=spent,
+        )
 
 
 def _groups(

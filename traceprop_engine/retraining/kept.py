@@ -1,12 +1,10 @@
 """Outputs of retrained models kept in files, so that a run that was cut off goes on."""
 
-import hashlib
 import io
 import zipfile
-from collections.abc import Sequence
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,9 @@ from numpy.typing import NDArray
 from traceprop_engine.digests import sha256_bytes
 from traceprop_engine.durable_files import publish, staged_file, sync_directory
 from traceprop_engine.errors import RetrainingFileError
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, ValueError, EOFError)
+"""What a file says whose bytes are not those that were written, wherever they differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,20 +72,11 @@ def model_keys(masks: NDArray[np.bool_], seeds: NDArray[np.int64]) -> list[str]:
     ]
 
 
-def digest_arrays(arrays: Sequence[NDArray[Any]]) -> str:
-    """Return one digest of arrays, their shapes and their types."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def _read(path: Path) -> dict[str, NDArray[np.floating]]:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
             keys, outputs = held["keys"], held["outputs"]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise RetrainingFileError(str(path), str(error)) from error
     if len(keys) != len(outputs):
         raise RetrainingFileError(str(path), f"{len(keys)} keys for {len(outputs)} models")

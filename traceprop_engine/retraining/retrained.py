@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traceprop_engine.attribution.targets import Target
+from traceprop_engine.errors import RetrainingError
 from traceprop_engine.retraining.output_targets import predicted_classes, target_values
 from traceprop_engine.training.recipe import NetLoss
 
@@ -45,6 +46,9 @@ class RetrainedTargets:
         loss: What the models minimise.
         target: Which number of a query `values` holds.
         cpu_seconds: Processor time spent; 0 where all was kept from an earlier run.
+
+    Raises:
+        RetrainingError: Some outputs are not finite.
     """
 
     masks: NDArray[np.bool_]
@@ -54,6 +58,9 @@ class RetrainedTargets:
     loss: NetLoss
     target: Target
     cpu_seconds: float
+
+    def __post_init__(self) -> None:
+        refuse_diverged(self.outputs, self.masks, self.seeds)
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -86,6 +93,28 @@ class RetrainedTargets:
         changed = replace(self, target=target)
         target_values(self.outputs[:0], self.labels, self.loss, target)
         return changed
+
+
+def refuse_diverged(
+    outputs: NDArray[np.floating], masks: NDArray[np.bool_], seeds: NDArray[np.int64]
+) -> None:
+    """Refuse outputs that no order of models can be read from.
+
+    Args:
+        outputs: ``[m, n_query, n_outputs]``.
+        masks: Rows of each model, ``[m, n_train]``.
+        seeds: Seed of each model, ``[m]``.
+
+    Raises:
+        RetrainingError: Some are not finite.
+    """
+    lost = np.flatnonzero(~np.isfinite(outputs).all(axis=(1, 2)))
+    if len(lost):
+        raise RetrainingError(
+            f"{masks[lost[0]].sum()} rows with seed {seeds[lost[0]]}",
+            "the model's outputs are not finite, its training diverged",
+            "lower the learning rate, or look for missing values in rows and queries",
+        )
 
 
 class Retrainer(Protocol):

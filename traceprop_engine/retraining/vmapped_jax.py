@@ -1,7 +1,6 @@
 """Many small JAX nets trained at once: `vmap` over stacked parameters, `scan` over steps."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from traceprop_engine.attribution.targets import Target
-from traceprop_engine.digests import identify
+from traceprop_engine.digests import digest_arrays, identify
 from traceprop_engine.jax_gradients.steps import (
     Rows,
     Rule,
@@ -24,17 +22,11 @@ from traceprop_engine.jax_gradients.steps import (
     update,
     weighted_gradient,
 )
-from traceprop_engine.retraining.groups import retrain_in_groups
-from traceprop_engine.retraining.kept import digest_arrays
-from traceprop_engine.retraining.nets import DEFAULT_MEMORY, NetProblem
-from traceprop_engine.retraining.retrained import RetrainedTargets, RetrainingProgress
-from traceprop_engine.training.recipe import NetLoss
-
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+from traceprop_engine.retraining.nets import DEFAULT_MEMORY, NetProblem, NetRetrainer
 
 
 @dataclass(frozen=True, eq=False)
-class VmappedJax:
+class VmappedJax(NetRetrainer):
     """Retrainer of a JAX net, a group of models at a time.
 
     Every model takes the steps of the recipe, in float32 or the type of its parameters; several
@@ -47,6 +39,9 @@ class VmappedJax:
         name: Name of the model; results kept in `directory` are told apart by it too.
         directory: Where results are kept, so that a second run goes on.
         memory: Bytes that one group of models may take, estimated.
+
+    Raises:
+        RetrainingError: A label is no class of the net.
     """
 
     apply: Callable[[Any, Any], Any]
@@ -56,65 +51,19 @@ class VmappedJax:
     directory: Path | None = None
     memory: int = DEFAULT_MEMORY
 
-    @property
-    def n_train(self) -> int:
-        """Rows of the full training table."""
-        return len(self.problem.features)
-
-    @property
-    def n_query(self) -> int:
-        """Number of queries."""
-        return len(self.problem.query_features)
-
-    @property
-    def query_labels(self) -> NDArray[np.float64]:
-        """Labels of the queries, ``[n_query]``."""
-        return np.asarray(self.problem.query_labels, dtype=np.float64)
-
-    @property
-    def target(self) -> Target:
-        """Which number of each query is returned."""
-        return self.problem.kind
-
-    @property
-    def loss(self) -> NetLoss:
-        """What the models minimise."""
-        return self.problem.recipe.loss
-
-    @property
-    def seed_policy(self) -> str:
-        """What a model's seed decides, in words."""
-        return self.problem.seed_policy
-
-    @property
-    def is_deterministic(self) -> bool:
-        """Whether the seed decides nothing."""
-        return False
-
-    def retrain(
-        self,
-        masks: NDArray[np.bool_],
-        *,
-        seeds: NDArray[np.integer],
-        progress: RetrainingProgress | None = None,
-    ) -> RetrainedTargets:
-        """Train a model on the rows of each mask, with its seed; see `Retrainer.retrain`.
-
-        Raises:
-            RetrainingError: Masks and seeds do not fit.
-            RecipeError: A mask has fewer rows than one batch takes.
-        """
-        return retrain_in_groups(self, masks, seeds, progress)
+    def __post_init__(self) -> None:
+        answer = jax.eval_shape(self.apply, self.initialise(0), self._rows.features[:1])
+        self.problem.check_outputs(answer.shape)
 
     def identity(self) -> str:
-        """Return a digest of the net as traced, its start, the rows, the queries and the recipe."""
-        params = self.initialise(0)
-        traced = str(jax.make_jaxpr(self.apply)(params, self._rows.features[:1]))
+        """Return a digest of the net as compiled, two starts, rows, queries and recipe."""
+        starts = [self.initialise(seed) for seed in (0, 1)]
+        compiled = jax.jit(partial(self.apply)).lower(starts[0], self._rows.features[:1])
         facts = {
             **self.problem.facts(),
             "name": self.name,
-            "net": _ADDRESS.sub("", traced),
-            "start": digest_arrays([np.asarray(leaf) for leaf in jax.tree.leaves(params)]),
+            "net": compiled.as_text(),  # with the constants it closes over
+            "start": digest_arrays(map(np.asarray, jax.tree.leaves(starts))),
         }
         return identify("jax", facts)
 

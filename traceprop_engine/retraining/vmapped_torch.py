@@ -14,22 +14,17 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.func import functional_call, stack_module_state
 
-from traceprop_engine.attribution.targets import Target
-from traceprop_engine.digests import identify
+from traceprop_engine.digests import digest_arrays, identify
 from traceprop_engine.errors import RetrainingError
-from traceprop_engine.retraining.groups import retrain_in_groups
-from traceprop_engine.retraining.kept import digest_arrays
-from traceprop_engine.retraining.nets import DEFAULT_MEMORY, NetProblem
-from traceprop_engine.retraining.retrained import RetrainedTargets, RetrainingProgress
+from traceprop_engine.retraining.nets import DEFAULT_MEMORY, NetProblem, NetRetrainer
 from traceprop_engine.retraining.torch_steps import StackedOptimiser, batch_losses
-from traceprop_engine.training.recipe import NetLoss
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True, eq=False)
-class VmappedTorch:
+class VmappedTorch(NetRetrainer):
     """Retrainer of a PyTorch net, a group of models at a time, in training mode.
 
     Every model takes the steps of the recipe; several models in one group get what each would get
@@ -41,13 +36,13 @@ class VmappedTorch:
         problem: Rows, queries and recipe.
         name: Name of the model; results kept in `directory` are told apart by it too.
         directory: Where results are kept, so that a second run goes on. They are told apart by the
-            layers of the net and its start, not by the code of its ``forward``: give a net whose
-            code changed another `name`.
+            layers of the net, its start and what it answers then: give a net whose code changed
+            only in training another `name`.
         memory: Bytes that one group of models may take, estimated.
 
     Raises:
-        RetrainingError: The net draws random numbers in training, or mixes rows of weight zero into
-            others by batch normalisation.
+        RetrainingError: The net draws random numbers in training, mixes rows of weight zero into
+            others by batch normalisation, or a label is none of its classes.
     """
 
     build: Callable[[], nn.Module]
@@ -58,65 +53,22 @@ class VmappedTorch:
 
     def __post_init__(self) -> None:
         self._check_net()
-
-    @property
-    def n_train(self) -> int:
-        """Rows of the full training table."""
-        return len(self.problem.features)
-
-    @property
-    def n_query(self) -> int:
-        """Number of queries."""
-        return len(self.problem.query_features)
-
-    @property
-    def query_labels(self) -> NDArray[np.float64]:
-        """Labels of the queries, ``[n_query]``."""
-        return np.asarray(self.problem.query_labels, dtype=np.float64)
-
-    @property
-    def target(self) -> Target:
-        """Which number of each query is returned."""
-        return self.problem.kind
-
-    @property
-    def loss(self) -> NetLoss:
-        """What the models minimise."""
-        return self.problem.recipe.loss
-
-    @property
-    def seed_policy(self) -> str:
-        """What a model's seed decides, in words."""
-        return self.problem.seed_policy
-
-    @property
-    def is_deterministic(self) -> bool:
-        """Whether the seed decides nothing."""
-        return False
-
-    def retrain(
-        self,
-        masks: NDArray[np.bool_],
-        *,
-        seeds: NDArray[np.integer],
-        progress: RetrainingProgress | None = None,
-    ) -> RetrainedTargets:
-        """Train a model on the rows of each mask, with its seed; see `Retrainer.retrain`.
-
-        Raises:
-            RetrainingError: Masks and seeds do not fit.
-            RecipeError: A mask has fewer rows than one batch takes.
-        """
-        return retrain_in_groups(self, masks, seeds, progress)
+        self.problem.check_outputs(self._answers(self.start(0)).shape)
 
     def identity(self) -> str:
-        """Return a digest of the net's layers, its start, the rows, the queries and the recipe."""
-        net = self.start(0)
+        """Return a digest of the net's layers, two starts, rows, queries and recipe.
+
+        What the net answers at its start stands for the code of its ``forward``, to two digits, so
+        that rounding does not matter.
+        """
+        nets = [self.start(seed) for seed in (0, 1)]
+        held = [tensor for net in nets for tensor in net.state_dict().values()]
+        held.append(self._answers(nets[0]).bfloat16().float())
         facts = {
             **self.problem.facts(),
             "name": self.name,
-            "net": repr(net),
-            "start": digest_arrays([tensor.numpy() for tensor in net.state_dict().values()]),
+            "net": repr(nets[0]),
+            "start": digest_arrays(tensor.numpy() for tensor in held),
         }
         return identify("torch", facts)
 
@@ -149,6 +101,12 @@ class VmappedTorch:
         stack.net.eval()
         with torch.no_grad():
             return stack.outputs(self._queries, shared=True).numpy()
+
+    @torch.no_grad()
+    def _answers(self, net: nn.Module) -> torch.Tensor:
+        """Return what a net answers to two queries."""
+        answers: torch.Tensor = net.eval()(self._queries[:2])
+        return answers
 
     def _check_net(self) -> None:
         """Refuse a net whose retraining would not be what it says."""
