@@ -22,6 +22,7 @@ from traceprop_engine.errors import (  # noqa: E402
 from traceprop_engine.jax_gradients import Mlp, final_parameters, train_jax  # noqa: E402
 from traceprop_engine.metagradients import Magic, metasmoothness, replay  # noqa: E402
 from traceprop_engine.metagradients.plan import plan_memory  # noqa: E402
+from traceprop_engine.metagradients.smoothness import Smoothness  # noqa: E402
 from traceprop_engine.training.recipe import TrainingRecipe  # noqa: E402
 
 pytestmark = pytest.mark.oracle
@@ -183,6 +184,13 @@ def test_a_smooth_training_passes_the_probe_and_reports_what_it_compared():
     for settings in ({"n_rows": 0}, {"n_rows": N + 1}, {"step": 0.0}):
         with pytest.raises(ProbeError, match=next(iter(settings))):
             metasmoothness(trained("sgd"), **settings)
+
+
+@pytest.mark.parametrize("wrong", ["differences", "metagradients"])
+def test_what_is_not_finite_is_not_smooth(wrong):
+    parts = {"differences": np.zeros((2, 2)), "metagradients": np.zeros((2, 2))}
+    assert Smoothness(np.arange(2), **parts).is_smooth
+    assert not Smoothness(np.arange(2), **parts | {wrong: np.full((2, 2), np.nan)}).is_smooth
 
 
 def test_a_rough_training_is_refused_unless_told_otherwise():

@@ -201,6 +201,8 @@ def centred(params, x):
         (alone, X[:3], {"weights": np.ones(3)}, QueryShapeError, "weights"),
         (alone, X[:3], {"weights": -np.ones(N)}, QueryShapeError, "weights"),
         (alone, X[:3, :2], {}, UnknownClassError, "2 is not a class"),
+        (alone, X[:2], {}, JaxTrainingError, r"cannot read rows \[11, 3\]"),
+        (Mlp((D, 1, C)), NET.init(0), {}, JaxTrainingError, r"An Mlp of sizes \(3, 1, 3\)"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_name(apply, params, settings, error, culprit):
@@ -232,6 +234,10 @@ def test_questions_that_do_not_fit_are_refused():
         training.query_gradients(0, X, Y, "prediction")
     with pytest.raises(InfluenceTargetError, match="'margins' is not known"):
         training.query_gradients(0, X, Y, "margins")
+    with pytest.raises(QueryShapeError, match="features must be an array of numbers"):
+        training.outputs(X.astype(str))
+    with pytest.raises(QueryShapeError, match=r"target returns must be one number, got \[3\]"):
+        training.query_gradients(0, X, None, lambda outputs: outputs)
     with pytest.raises(UnknownClassError, match="9"):
         training.query_gradients(0, X[:1], np.array([9]), "loss")
 
@@ -249,6 +255,8 @@ def test_whole_numbers_stay_whole_numbers():
     assert training.features.dtype == np.int32
     with pytest.raises(QueryShapeError, match="whole numbers, as in training"):
         training.query_gradients(0, tokens + 0.5, Y, "loss")
+    with pytest.raises(QueryShapeError, match="fit int32"):
+        training.outputs(tokens + 2**40)
     with pytest.raises(QueryShapeError, match="fit int32"):
         train(tokens + 2**40)
 

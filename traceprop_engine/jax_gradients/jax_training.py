@@ -16,6 +16,7 @@ from traceprop_engine.errors import NetFormError, QueryShapeError
 from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
 from traceprop_engine.gradients.net_run import Parameters
 from traceprop_engine.gradients.stored_net import StoredNet
+from traceprop_engine.jax_gradients.features import checked_features
 from traceprop_engine.jax_gradients.files import SavedTraining, load_training, save_training
 from traceprop_engine.jax_gradients.row_wise import Scalar, row_gradients
 from traceprop_engine.jax_gradients.scalars import encode_query_labels, slopes_of
@@ -216,7 +217,8 @@ class JaxTraining:
         """Return queries in the type of the training rows.
 
         Raises:
-            QueryShapeError: They do not have the form of the training rows, or are not finite.
+            QueryShapeError: They do not have the form of the training rows, or are no finite
+                numbers.
         """
         wanted = self.features.shape[1:]
         given = np.asarray(features)
@@ -225,11 +227,10 @@ class JaxTraining:
             raise QueryShapeError(
                 "features", f"[{shape}] with n at least 1", str(list(given.shape))
             )
-        if self.features.dtype.kind == "i" and given.dtype.kind not in "iu":
+        whole = self.features.dtype.kind == "i"
+        if whole and given.dtype.kind not in "iu":
             raise QueryShapeError("features", "whole numbers, as in training", str(given.dtype))
-        if given.dtype.kind == "f" and not np.isfinite(given).all():
-            raise QueryShapeError("features", "finite", "a missing or infinite value")
-        return given.astype(self.features.dtype)
+        return checked_features("features", given, self.features.dtype, whole=whole)
 
     def save(self, folder: Path | str) -> None:
         """Write the training to a new folder: arrays as .npy, the rest as JSON, nothing pickled.

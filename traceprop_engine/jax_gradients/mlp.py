@@ -67,7 +67,12 @@ class Mlp:
         return layers
 
     def __call__(self, params: Sequence[tuple[Any, Any]], x: Any) -> jax.Array:
-        """Return the outputs of rows ``[n, sizes[0]]``, ``[n, sizes[-1]]``."""
+        """Return the outputs of rows ``[n, sizes[0]]``, ``[n, sizes[-1]]``.
+
+        Raises:
+            JaxTrainingError: The parameters are of other widths.
+        """
+        self._check_widths(params)
         for weights, bias in params[:-1]:
             x = self._activate(x @ weights + bias)
         weights, bias = params[-1]
@@ -96,6 +101,16 @@ class Mlp:
     def no_shifts(self, n: int, dtype: Any) -> list[jax.Array]:
         """Return a shift of zero for each layer and ``n`` rows."""
         return [jnp.zeros((n, d_out), dtype) for d_out in self.sizes[1:]]
+
+    def _check_widths(self, params: Sequence[tuple[Any, Any]]) -> None:
+        ends = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        wanted = [((d_in, d_out), (d_out,)) for d_in, d_out in ends]
+        if [tuple(map(np.shape, layer)) for layer in params] != wanted:
+            raise JaxTrainingError(
+                f"An Mlp of sizes {self.sizes}",
+                f"has parameters of shapes {[tuple(map(np.shape, layer)) for layer in params]}",
+                "pass those that its `init` returns",
+            )
 
     @property
     def _activate(self) -> Callable[[jax.Array], jax.Array]:

@@ -43,9 +43,13 @@ def row_scalar(loss: Loss, outputs: jax.Array, label: jax.Array) -> jax.Array:
 def query_scalar(
     loss: Loss, target: OutputTarget, outputs: jax.Array, label: jax.Array
 ) -> jax.Array:
-    """Return the target of one query, from its outputs ``[n_outputs]`` and its label."""
+    """Return the target of one query, from its outputs ``[n_outputs]`` and its label.
+
+    Raises:
+        QueryShapeError: A function of the outputs returns another thing than one number.
+    """
     if callable(target):
-        return jnp.asarray(target(outputs))
+        return _single(target(outputs))
     if target == "margin":
         return margin(outputs, label)
     if target == "loss":
@@ -53,6 +57,12 @@ def query_scalar(
     if target == "logit" and outputs.shape[0] > 1:
         return outputs[label]
     return outputs[0]
+
+
+def _single(value: Any) -> jax.Array:
+    if jnp.size(value) != 1:
+        raise QueryShapeError("What the target returns", "one number", str(list(jnp.shape(value))))
+    return jnp.reshape(value, ())
 
 
 def slopes_of(

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from traceprop_engine.errors import JaxTrainingError, QueryShapeError
+from traceprop_engine.jax_gradients.features import checked_features
 from traceprop_engine.jax_gradients.jax_training import MEMORY_BYTES, JaxTraining
 from traceprop_engine.jax_gradients.row_wise import leaf_names
 from traceprop_engine.jax_gradients.scalars import encode_labels
@@ -92,7 +93,7 @@ def train_jax(  # noqa: PLR0913 - what is trained, how, and what it is called
     if index is None and isinstance(X, pd.DataFrame):
         index = X.index
     params, dtype = _parameters(params)
-    features = _features(X, dtype)
+    features = checked_features("X", X, dtype)
     n_outputs = _check_net(apply, params, features, recipe)
     labels = encode_labels(y, recipe.loss, n_outputs, len(features))
     if index is not None and len(index) != len(features):
@@ -164,27 +165,6 @@ def _parameters(params: Params) -> tuple[Params, np.dtype]:
     return taken, types[0]
 
 
-def _features(given: Any, dtype: np.dtype) -> NDArray[np.generic]:
-    features = np.asarray(given)
-    if features.ndim == 0 or features.dtype.kind not in "biuf":
-        raise QueryShapeError("X", "an array of numbers, [n, ...]", f"dtype {features.dtype}")
-    if features.dtype.kind == "b":
-        return features.astype(dtype)
-    if features.dtype.kind != "f":
-        return _as_int32(features)
-    if not np.isfinite(features).all():
-        raise QueryShapeError("X", "finite", "a missing or infinite value")
-    return features.astype(dtype)
-
-
-def _as_int32(features: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Return whole numbers as JAX keeps them, whether or not it is set to 64 bits."""
-    narrow = features.astype(np.int32)
-    if not np.array_equal(narrow, features):
-        raise QueryShapeError("X", "whole numbers that fit int32", f"{features.max()}")
-    return narrow
-
-
 def _weights(given: Any, n: int, dtype: np.dtype) -> NDArray[np.floating]:
     weights = np.ones(n, dtype) if given is None else np.asarray(given, dtype)
     if weights.shape != (n,):
@@ -198,7 +178,7 @@ def _check_net(
     apply: Apply, params: Params, features: NDArray[np.generic], recipe: TrainingRecipe
 ) -> int:
     """Return the number of outputs once the net is known to work row by row."""
-    shape = jax.eval_shape(apply, params, features).shape
+    shape = _shape_of_outputs(apply, params, features)
     if len(shape) not in (1, _MATRIX) or shape[0] != len(features):
         raise JaxTrainingError(
             "The net",
@@ -212,6 +192,18 @@ def _check_net(
         raise JaxTrainingError("Squared loss", f"of {n_outputs} outputs is no one scalar", way_out)
     _check_rows_apart(apply, params, features[:_N_PROBED])
     return n_outputs
+
+
+def _shape_of_outputs(
+    apply: Apply, params: Params, features: NDArray[np.generic]
+) -> tuple[int, ...]:
+    """Return the shape of the outputs of all rows, without any work."""
+    try:
+        return jax.eval_shape(apply, params, features).shape
+    except (TypeError, ValueError) as problem:  # what JAX raises of shapes that do not fit
+        reason = f"cannot read rows {list(features.shape)} ({str(problem).partition(chr(10))[0]})"
+        way_out = "give rows and parameters of the widths that it was built for"
+        raise JaxTrainingError("The net", reason, way_out) from problem
 
 
 def _check_rows_apart(apply: Apply, params: Params, features: NDArray[np.generic]) -> None:

@@ -1,5 +1,6 @@
 """Whether a metagradient tells what a change of weight does: a probe by finite differences."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,7 +48,12 @@ class Smoothness:
 
     @property
     def error(self) -> float:
-        """Norm of what they differ by, as a share of the larger of both norms; 0 to 2."""
+        """Norm of what they differ by, as a share of the larger of both norms; 0 to 2.
+
+        Infinite where one of them is not finite: a training with a changed weight diverged.
+        """
+        if not (np.isfinite(self.differences) & np.isfinite(self.metagradients)).all():
+            return math.inf
         larger = max(np.linalg.norm(self.differences), np.linalg.norm(self.metagradients))
         apart = np.linalg.norm(self.differences - self.metagradients)
         return float(apart / larger) if larger > 0 else 0.0
