@@ -11,6 +11,7 @@ from traceprop_engine.attribution import (
     EKFAC,
     GGN,
     TRAK,
+    GradCos,
     GradDot,
     GroupGap,
     GroupMean,
@@ -175,6 +176,26 @@ def test_queries_whose_gradients_are_not_finite_are_refused():
     fitted = GGN.fit(replace(training, queries=(broken, queries)))
     with pytest.raises(RowGradientsError, match="queries at checkpoint 0"):
         fitted.scores(QUERIES)
+
+
+@pytest.mark.parametrize("fit", [GGN.fit, EKFAC.fit, GradDot.fit, GradCos.fit])
+def test_gradients_whose_products_overflow_are_refused(fit):
+    training = drawn_training(dtype=np.float32)
+
+    def enlarged(rows, factor):
+        layer = rows.layers[1]
+        larger = replace(layer, deltas=layer.deltas * np.float32(factor))
+        return replace(rows, layers=(rows.layers[0], larger, rows.layers[2]))
+
+    train, query = training.train, training.queries
+    message = "of layer 'positions' overflow float32; divide the features"
+    with pytest.raises(RowGradientsError, match=message):
+        fit(replace(training, train=(train[0], enlarged(train[1], 1e19))))
+    fitted = fit(replace(training, queries=(query[0], enlarged(query[1], 1e19))))
+    with pytest.raises(RowGradientsError, match=f"queries at checkpoint 1 .*{message}"):
+        fitted.scores(QUERIES)
+    large = replace(training, train=(train[0], enlarged(train[1], 1e13)))
+    assert np.isfinite(fit(large).scores(QUERIES).scores).all()
 
 
 def test_training_rows_without_slopes_or_of_a_concave_loss_are_refused():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -112,7 +113,7 @@ class CheckpointEstimator:
             QueryShapeError: There are no queries, or not one label for each.
             InfluenceTargetError: The training has no such target.
             FunctionalError: A functional is not defined for these queries.
-            RowGradientsError: A query's gradient is not finite.
+            RowGradientsError: A query's gradient is not finite, or too large to multiply.
         """
         asked = _asked_target(self.training, target)
         rows = row_blocks(self.training.n_train, 1 + self._questions(features, functionals))
@@ -188,7 +189,7 @@ class CheckpointEstimator:
         asked: list[BlockEffects] = []
         for checkpoint, fitted in zip(self.checkpoints, self.fitted, strict=True):
             queries = self.training.query_gradients(checkpoint, features, labels, target)
-            _check_finite(f"queries at checkpoint {checkpoint}", queries)
+            _check_usable(f"queries at checkpoint {checkpoint}", queries)
             weights = None
             if functionals is not None:
                 weights = functional_weights(functionals, queries.values)
@@ -249,7 +250,8 @@ def train_rows(training: RecordedTraining, checkpoint: int) -> RowGradients:
     """Return the gradients of the training rows at a checkpoint once they can be used.
 
     Raises:
-        RowGradientsError: A gradient, slope or curvature is missing, not finite or negative.
+        RowGradientsError: A gradient, slope or curvature is missing, not finite or too large to
+            multiply, or a curvature is negative.
     """
     train = training.train_gradients(checkpoint)
     what = f"training {training.name!r} at step {training.steps[checkpoint]}"
@@ -259,7 +261,7 @@ def train_rows(training: RecordedTraining, checkpoint: int) -> RowGradients:
     if len(train.slopes) != train.n_rows or len(train.curvatures) != train.n_rows:
         way_out = "give them for every training row"
         raise RowGradientsError(what, "slopes or curvatures are missing", way_out)
-    _check_finite(what, train)
+    _check_usable(what, train)
     if np.any(train.curvatures < 0):
         row = int(np.flatnonzero(train.curvatures < 0)[0])
         raise RowGradientsError(what, f"row {row} has a negative curvature", "use a convex loss")
@@ -355,13 +357,24 @@ def _summed(asked: Sequence[BlockEffects], pushes: Sequence[NDArray[np.float64]]
     return block
 
 
-def _check_finite(what: str, gradients: RowGradients) -> None:
-    parts = [gradients.values, gradients.slopes, gradients.curvatures]
+def _check_usable(what: str, gradients: RowGradients) -> None:
+    """Refuse numbers that are not finite, or so large that sums of products would not be."""
+    for part in (gradients.values, gradients.slopes, gradients.curvatures):
+        _largest(what, part)
     for layer in gradients.layers:
-        parts += [layer.deltas] if layer.inputs is None else [layer.inputs, layer.deltas]
-    for part in parts:
-        if not np.isfinite(part).all():
-            finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
-            row = int(np.flatnonzero(~finite)[0])
-            way_out = "check the features, and that the training did not diverge"
-            raise RowGradientsError(what, f"those of row {row} are not finite", way_out)
+        parts = [layer.deltas] if layer.inputs is None else [layer.inputs, layer.deltas]
+        largest = prod(max(_largest(what, part), 1.0) for part in parts) * layer.shape.n_positions
+        sums = largest * largest * layer.n_rows * layer.shape.n_parameters
+        if sums > float(np.finfo(layer.dtype).max):
+            reason = f"products of those of layer {layer.name!r} overflow {layer.dtype}"
+            raise RowGradientsError(what, reason, "divide the features, or the target, by a number")
+
+
+def _largest(what: str, part: NDArray[np.floating]) -> float:
+    largest = float(np.maximum(np.max(part, initial=0.0), -np.min(part, initial=0.0)))
+    if not np.isfinite(largest):
+        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+        row = int(np.flatnonzero(~finite)[0])
+        way_out = "check the features, and that the training did not diverge"
+        raise RowGradientsError(what, f"those of row {row} are not finite", way_out)
+    return largest
