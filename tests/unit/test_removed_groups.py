@@ -168,6 +168,8 @@ def test_the_text_shows_estimates_beside_what_was_found(recorded):
         (["--row", 3, "--remove-rows", 1, "--remove-where", "id = 1"], "rows of --remove-source"),
         (["--row", 3, "--remove-rows", "1,x"], "'x' is no row number"),
         (["--row", 3, "--remove-rows", "5-3"], "goes backwards"),
+        (["--row", 3, "--remove-rows", "0-999999999"], "does not exist"),  # nobody lists them first
+        (["--row", 3, "--remove-rows", "1,999999999"], "row 999999999 does not exist"),
         (["--row", 3, "--remove-source", "people"], "all of its rows"),
         (["--row", 3, "--remove-source", "people", "--remove-where", "id = -1"], "id = -1"),
         (["--row", 99, "--remove-rows", 1], "has no row 99"),

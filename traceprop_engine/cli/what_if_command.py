@@ -29,9 +29,9 @@ class RowNumbers(click.ParamType):
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[int]:
-        """Return the numbers that a text lists."""
-        rows: list[int] = []
+    ) -> list[range]:
+        """Return the runs of numbers that a text lists, a single number as a run of one."""
+        rows: list[range] = []
         for part in str(value).split(","):
             found = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
             if found is None:
@@ -39,8 +39,13 @@ class RowNumbers(click.ParamType):
             first, last = int(found[1]), int(found[2] or found[1])
             if last < first:
                 self.fail(f"{part!r} goes backwards.", param, ctx)
-            rows += range(first, last + 1)
+            rows.append(range(first, last + 1))
         return rows
+
+
+def _listed(runs: list[range], n_rows: int) -> list[int]:
+    """Return row numbers of runs; of those that no row has, the first of a run, to be refused."""
+    return [row for run in runs for row in run[: max(n_rows - run.start, 0) + 1]]
 
 
 @click.command("what-if", short_help="What a prediction would be without some rows.")
@@ -74,7 +79,7 @@ def what_if(  # noqa: PLR0913 (one argument for each option)
     row: int | None,
     where: str | None,
     *,
-    remove_rows: list[int] | None,
+    remove_rows: list[range] | None,
     remove_source: str | None,
     remove_where: str | None,
     target: str | None,
@@ -99,10 +104,11 @@ def what_if(  # noqa: PLR0913 (one argument for each option)
     predictions = load_predictions(store, dataset)
     number = choose_row(predictions, row=row, where=where)
     progress("Finding the training rows to remove")
+    n_rows = predictions.model.run.n_train
     removed = choose_removed(
         store,
         predictions.model,
-        training_rows=remove_rows,
+        training_rows=None if remove_rows is None else _listed(remove_rows, n_rows),
         source=remove_source,
         where=remove_where,
     )
