@@ -1,5 +1,7 @@
 """Numbers of a set of queries: their derivatives, and the scores they give."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,21 @@ def test_scores_of_functionals_are_the_weighted_scores_of_their_queries(fit):
     assert scores.functionals == ("mean loss of the first", "gap")
     top = estimator.top_k(queries, 3, labels=labels, target="loss", functionals=functionals)
     np.testing.assert_array_equal(top[1].rows, scores.top_k(3, query=1).rows)
+
+
+@pytest.mark.parametrize("fit", [GradDot.fit, GradCos.fit])
+def test_no_number_for_every_pair_of_query_and_row_is_kept_for_a_functional(fit, monkeypatch):
+    net = tiny_net(2000, n_outputs=1)
+    queries, labels = tiny_queries(net, 2000)
+    estimator, functionals = fit(net), [GroupMean(np.arange(2000) < 700)]
+    whole = estimator.scores(queries, labels, functionals=functionals)
+    monkeypatch.setattr("traceprop_engine.attribution.leave_one_out._BLOCK_FLOATS", 1 << 16)
+    tracemalloc.start()
+    scores = estimator.scores(queries, labels, functionals=functionals)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(scores.scores, whole.scores, rtol=1e-9, atol=1e-12)
+    assert peak < 8 * 2000 * 2000 / 4
 
 
 def test_a_functional_that_bends_is_linearised_at_every_checkpoint():

@@ -62,9 +62,7 @@ class DualCurvature:
 
     def ask(self, queries: RowGradients, weights: NDArray[np.float64] | None) -> BlockEffects:
         """Return what scores any block of training rows."""
-        cross = kernel(queries, self.train)
-        if weights is not None:
-            cross = weights @ cross
+        cross = question_products(queries, weights, self.train)
         right = np.asarray(cross * self.roots, dtype=self.roots.dtype)
         effects = solved(self.factor, right.T).T / self.roots
         return lambda rows: effects[:, rows]
@@ -114,6 +112,21 @@ def question_vectors(
 ) -> NDArray[np.floating]:
     """Return the gradient of each question in the parameters, ``[n_parameters, n_question]``."""
     return queries.dense().T if weights is None else queries.weighted_sum(weights.T)
+
+
+def question_products(
+    queries: RowGradients, weights: NDArray[np.float64] | None, train: RowGradients
+) -> NDArray[np.floating]:
+    """Return the products of each question's gradient with training gradients, ``[n_question, n]``.
+
+    Weighted queries are added up in blocks: there is no number for every pair in memory.
+    """
+    if weights is None:
+        return kernel(queries, train)
+    products = np.zeros((len(weights), train.n_rows))
+    for rows in row_blocks(queries.n_rows, train.n_rows):
+        products += weights[:, rows] @ kernel(queries.take(rows), train)
+    return products
 
 
 def weighted_moment(

@@ -16,8 +16,9 @@ from traceprop_engine.attribution.checkpoints import (
     chosen_checkpoints,
     fit_checkpoints,
 )
+from traceprop_engine.attribution.curvature_solvers import question_products
 from traceprop_engine.errors import EstimatorSettingError
-from traceprop_engine.gradients import RecordedTraining, RowGradients, kernel
+from traceprop_engine.gradients import RecordedTraining, RowGradients
 from traceprop_engine.training.recipe import TrainingRecipe
 
 
@@ -183,12 +184,7 @@ class PlainProducts:
 
     def ask(self, queries: RowGradients, weights: NDArray[np.float64] | None) -> BlockEffects:
         """Return what scores any block of training rows."""
-
-        def block(rows: slice) -> NDArray[np.floating]:
-            cross = kernel(queries, self.train.take(rows))
-            return cross if weights is None else weights @ cross
-
-        return block
+        return lambda rows: question_products(queries, weights, self.train.take(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +214,7 @@ class Cosines:
         if weights is None:
             squares = queries.squared_norms()
         else:
-            squares = np.sum((weights @ kernel(queries)) * weights, axis=1)
+            squares = np.sum(question_products(queries, weights, queries) * weights, axis=1)
         lengths, products = _inverse_roots(squares), self.products.ask(queries, weights)
         return lambda rows: products(rows) * lengths[:, None] * self.inverse_norms[rows]
 

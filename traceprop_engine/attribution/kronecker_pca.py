@@ -6,10 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
-from traceprop_engine.attribution.curvature_solvers import damped_factor, solved, weighted_moment
+from traceprop_engine.attribution.curvature_solvers import (
+    damped_factor,
+    question_products,
+    solved,
+    weighted_moment,
+)
 from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
 from traceprop_engine.attribution.leave_one_out import row_blocks
-from traceprop_engine.gradients import LayerGradients, RecordedTraining, RowGradients, kernel
+from traceprop_engine.gradients import LayerGradients, RecordedTraining, RowGradients
 
 _FEATURES = 2048
 
@@ -82,8 +87,7 @@ class KroneckerPCA:
         within = np.asarray(answer - features / self.damping, dtype=self.features.dtype)
 
         def block(rows: slice) -> NDArray[np.floating]:
-            cross = kernel(rotated, self.train.take(rows))
-            beyond = cross if weights is None else weights @ cross
+            beyond = question_products(rotated, weights, self.train.take(rows))
             return within @ self.features[rows].T + beyond / self.damping
 
         return block
