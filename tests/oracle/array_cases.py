@@ -227,6 +227,16 @@ PURE = [
     lambda x: np.unstack(x, axis=1)[1],
     lambda x: np.permute_dims(x, (1, 0)),
     lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=0),
+    lambda x: x.T.ravel("K"),
+    lambda x: x[:, ::-1].T.ravel("K"),
+    lambda x: np.broadcast_to(x[:, 0], (3, 6)).ravel("K"),
+    lambda x: x.T.flatten("A"),
+    lambda x: np.ravel(x.T, order="A"),
+    lambda x: np.reshape(x.T, (9, 2), order="A"),
+    lambda x: np.reshape(x, (9, 2), order="F"),
+    lambda x: x[()],
+    lambda x: np.einsum("ji", x),
+    lambda x: np.median(x, axis=1, overwrite_input=True),
 ]
 """Functions that change nothing."""
 
@@ -297,6 +307,13 @@ np.concatenate([x[:3],z[:3]],out=x) -> x
 np.matmul(x,np.eye(3),out=z) -> z
 np.add.at(v,[0,0,1],1.) -> v
 np.add.at(v,[0,0,1],w[:3]) -> v
+np.add.at(v,[1,2,3,4,5,0],v) -> v
+y=np.nan_to_num(x,copy=False); y[0]=z[2] -> x
+y=x[()]; y[0]=z[2] -> x
+y=x.T.ravel('K'); x[0]=z[3] -> y
+y=np.einsum('ij->ji',x); x[0]=z[5] -> y
+y=np.einsum('ij->ji',x); y[0,1]=w[3] -> x
+y=np.lib.stride_tricks.sliding_window_view(v,3); v[2]=7. -> y
 y=np.empty_like(x); y[:]=x[::-1] -> y
 y=np.zeros_like(v); y[2]=v[1]*2; y[3]=v[4] -> y
 y=np.zeros_like(x); y[:3]=x[3:] -> y

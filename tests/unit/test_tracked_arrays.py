@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -137,6 +139,9 @@ def test_pickling_gives_a_plain_array_and_says_so():
         (lambda x: pd.DataFrame(x[:, None]), "np.array"),
         (lambda x: 1.0 in x, "ndarray.__contains__"),
         (lambda x: np.random.default_rng(0).permutation(x), "np.asarray"),
+        (np.vectorize(lambda value: value * 2), "ndarray.__array_finalize__"),
+        (lambda x: np.c_[x, x], "ndarray.__array_finalize__"),
+        (lambda x: np.arange(6).take(x.astype(int)), "ndarray.__array_finalize__"),
     ],
 )
 def test_values_that_leave_are_noted(leave, statistic):
@@ -305,3 +310,61 @@ def test_a_declared_result_that_is_a_view_of_its_argument_gets_memory_of_its_own
         same = itself(x)
         x[0] = 9.0
         np.testing.assert_array_equal(np.asarray(same), [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("pick", [lambda x, at: x[at], np.take, lambda x, at: x.take(at)])
+def test_row_numbers_out_of_the_rows_themselves_are_context(pick):
+    table = array(np.array([[3.0, 0.1], [1.0, 0.2], [2.0, 0.3], [0.0, 0.4]]), "t")
+    picked = pick(table[:, 1], table[:, 0].astype(int))
+    assert rows_of(picked) == [3, 1, 2, 0]
+    [context] = lineage_of(picked).contexts
+    assert context.members.backward([0]).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x: x[x[:, 0] > 1],
+        lambda x: x[x > 1],
+        lambda x: np.compress(x[:, 0] > 1, x, axis=0),
+        lambda x: np.repeat(x[:, 1], x[:, 0].astype(int)),
+        lambda x: np.take_along_axis(x, x.argsort(axis=1), axis=1),
+    ],
+)
+def test_a_row_that_only_decides_of_itself_is_no_context(pick):
+    assert not lineage_of(pick(array(np.array([[3.0, 1], [1, 2], [2, 3]]), "t"))).contexts
+
+
+def test_a_mask_of_rows_laid_on_columns_is_context():
+    square = array(np.arange(9.0).reshape(3, 3), "t")
+    picked = square[:, square[:, 0] > 2]
+    assert [each.members.backward([0]).tolist() for each in lineage_of(picked).contexts] == [
+        [0, 1, 2]
+    ]
+
+
+def test_what_is_written_to_a_field_with_axes_is_of_its_rows():
+    records = array(np.zeros(3, dtype=[("a", "f8"), ("b", "f8", (2,))]), "records")
+    values = array(np.arange(6.0).reshape(3, 2), "values")
+    records["b"] = values[::-1]
+    assert records["b"].tolist() == [[4, 5], [2, 3], [0, 1]]
+    maps = lineage_of(records).maps
+    assert [maps["values"].backward([row]).tolist() for row in range(3)] == [[2], [1], [0]]
+    records["b"] = values[:2, 0]
+    assert lineage_of(records).maps["values"].backward([1]).tolist() == [0, 1]
+
+
+def test_of_writes_by_two_threads_none_is_lost():
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            reset_graph()
+            x, z = array(np.zeros(200), "x"), array(np.ones(200), "z")
+            with ThreadPoolExecutor(2) as threads:
+                for at in range(0, 200, 10):
+                    threads.submit(x.__setitem__, slice(at, at + 10), z[at : at + 10])
+            assert rows_of(x) == list(range(200))
+            assert lineage_of(x).maps["z"].covered().all()
+    finally:
+        sys.setswitchinterval(switch)

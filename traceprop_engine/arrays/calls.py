@@ -41,7 +41,9 @@ class Call:
 
     def run(self, **changed: Any) -> Any:
         """Return what NumPy gives for the plain arguments."""
-        return self.function(*plain_values(self.args), **plain_values(self.kwargs), **changed)
+        options = plain_values(self.kwargs)
+        options.pop("overwrite_input", None)  # a permission that NumPy need not use
+        return self.function(*plain_values(self.args), **options, **changed)
 
     @cached_property
     def operands(self) -> list[Held]:
@@ -67,11 +69,11 @@ class Call:
         return held if held is not None and held in self.operands else None
 
     def note_others(self, names: Sequence[str] = ()) -> None:
-        """Note the rows that decided where values went, unless they are the same rows."""
+        """Note the rows that decided where values went, unless each did so of itself alone."""
         data = {id(held) for name in names or self.entry.data for held in self._of(name)}
-        moved = [held.lines for held in self.operands if id(held) in data]
+        moved = [held for held in self.operands if id(held) in data]
         for held in self.operands:
-            if id(held) not in data and not any(held.lines is each for each in moved):
+            if id(held) not in data and not any(self._is_own(held, each) for each in moved):
                 held.lines.note(self.name)
 
     def moved_numbers(self, names: Sequence[str] = (), **changed: Any) -> "Numbered":
@@ -95,6 +97,21 @@ class Call:
         bound.arguments |= changed
         numbered.result = less_one(self.function(*bound.args, **bound.kwargs))
         return numbered
+
+    def _is_own(self, control: Held, moved: Held) -> bool:
+        """Say whether each row of what decides only decides of the same row of what is moved."""
+        if control.lines is not moved.lines:
+            return False
+        short = self.name.rpartition(".")[2]
+        axis, ndim = self.arguments.get("axis"), moved.plain.ndim
+        at = None if axis is None else int(axis) % ndim
+        if short in ("take_along_axis", "put_along_axis"):
+            return at is not None and at != moved.axis == control.axis
+        if control.plain.dtype != bool and short != "repeat":
+            return False
+        if "axis" in self.arguments:
+            return at == moved.axis or (axis is None and ndim == 1)
+        return control.axis == moved.axis and control.plain.ndim == ndim
 
     def _of(self, name: str) -> list[Held]:
         return tracked_among(leaves([self.arguments.get(name)]))

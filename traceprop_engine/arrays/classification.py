@@ -194,14 +194,14 @@ _TABLE: dict[str, dict[Kind, str]] = {
             __ior__ __ipow__ __irshift__ __isub__ __itruediv__ __ixor__ __setitem__ byteswap fill
             partition put resize setfield sort""",
         Kind.FACT: """
-            __array_finalize__ __array_function__ __array_namespace__ __array_priority__
+            __array_function__ __array_namespace__ __array_priority__
             __array_ufunc__ __array_wrap__ __class_getitem__ __dlpack_device__ __hash__ __len__
             __sizeof__ __setattr__ __delattr__ __getattribute__ __init__ __new__ __str__ __repr__
             base device dtype flags itemsize nbytes ndim setflags shape size strides to_device""",
         Kind.LEAVING: """
-            __array__ __array_interface__ __array_struct__ __bool__ __complex__ __contains__
-            __dlpack__ __float__ __format__ __index__ __int__ __iter__ __reduce__ __reduce_ex__
-            __setstate__ ctypes data dump dumps flat getfield item tobytes tofile tolist""",
+            __array__ __array_finalize__ __array_interface__ __array_struct__ __bool__
+            __complex__ __contains__ __dlpack__ __float__ __format__ __index__ __int__ __iter__
+            __reduce__ __reduce_ex__ __setstate__ ctypes data dump dumps flat getfield item tobytes tofile tolist""",
     },
 }
 

@@ -23,7 +23,7 @@ from traceprop_engine.arrays.combining import (
     statistic,
 )
 from traceprop_engine.arrays.lines import blank_lines
-from traceprop_engine.arrays.memory import Array, Held, fresh, held_of
+from traceprop_engine.arrays.memory import WRITING, Array, Held, fresh, held_of
 from traceprop_engine.arrays.moving import moved, quickly_moved
 from traceprop_engine.arrays.special import SPECIAL
 from traceprop_engine.arrays.ufuncs import aligned, note_all, results_of, unknown_shapes
@@ -92,6 +92,8 @@ def run_call(call: Call) -> Any:
         return call.run()
     if kind is Kind.WRITING:
         return _write(call)
+    if call.name == "np.nan_to_num" and not call.arguments["copy"]:
+        return _filled(call)
     if call.kwargs.get("out") is not None:
         return _into(call)
     return _followed(call, call.run())
@@ -314,6 +316,16 @@ def _write(call: Call) -> Any:
     return written(call.name, held, write, [value])
 
 
+def _filled(call: Call) -> Any:
+    """Run `nan_to_num` in place."""
+    target = call.arguments["x"]
+    new = call.function(**(call.arguments | {"copy": True}))
+    if not isinstance(target, np.ndarray):
+        return new
+    target[...] = new
+    return target
+
+
 def _positional(call: Call, given: dict[str, Any]) -> Any:
     bound = signature_of(call.function).bind_partial()
     bound.arguments |= {
@@ -331,14 +343,15 @@ def _into(call: Call) -> Any:
     if held is None:
         note_all(inner.operands, call.name)
         return call.run()
-    inner.run(out=held.writable())
-    if not inner.operands:
-        overwritten(call.name, held, [held], None, is_whole=True)
-        return out
-    copy = held.plain.copy()
-    result = held_of(_followed(inner, copy)) if copy.ndim else None
-    decision = None if result is None else Decision(result.lines, result.axis)
-    overwritten(call.name, held, inner.operands, decision, is_whole=True)
+    with WRITING:
+        inner.run(out=held.writable())
+        if not inner.operands:
+            overwritten(call.name, held, [held], None, is_whole=True)
+            return out
+        copy = held.plain.copy()
+        result = held_of(_followed(inner, copy)) if copy.ndim else None
+        decision = None if result is None else Decision(result.lines, result.axis)
+        overwritten(call.name, held, inner.operands, decision, is_whole=True)
     return out
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from traceprop_engine.arrays.cells import Origin
-from traceprop_engine.arrays.combining import Decision, keeps_rows, step_of
+from traceprop_engine.arrays.combining import keeps_rows, step_of
 from traceprop_engine.arrays.memory import (
+    WRITING,
     Array,
     Held,
     RowArray,
@@ -60,20 +61,20 @@ def read_item(array: Array, held: Held, key: Any) -> Any:
 def write_item(held: Held, key: Any, value: Any) -> None:
     """Write a value where an index points, see NumPy's indexing."""
     key = _plain_key(held, key, _WRITE)
-    if _is_field(key):
-        _write_field(held, key, value)
-        return
-    position = _whole_row(held, key)
-    origin = None if position is None else origin_of_one(held, value)
-    if position is not None and origin is not None:
-        held.writable()[key] = plain_value(value)
-        written_one(_WRITE, held, position, origin, value)
-        return
 
     def write(target: Any, new: Any) -> None:
         target[key] = new
 
-    written(_WRITE, held, write, [value])
+    with WRITING:
+        position = _whole_row(held, key)
+        origin = None if position is None else origin_of_one(held, value)
+        if _is_field(key):
+            _write_field(held, key, value)
+        elif position is not None and origin is not None:
+            held.writable()[key] = plain_value(value)
+            written_one(_WRITE, held, position, origin, value)
+        else:
+            written(_WRITE, held, write, [value])
 
 
 def _write_field(held: Held, key: Any, value: Any) -> None:
@@ -84,26 +85,38 @@ def _write_field(held: Held, key: Any, value: Any) -> None:
         has_unknown = np.ndim(plain_value(value)) > 0
         written_numbers(_WRITE, held, held.cells(), [], [], has_unknown=has_unknown)
         return
-    axis = source.axis
-    more = held.plain.ndim - source.plain.ndim
-    decision = Decision(source.lines, None if axis is None else axis + more)
-    overwritten(_WRITE, held, [source], decision, is_whole=False)
+    if not keeps_rows():
+        overwritten(_WRITE, held, [source], None, is_whole=False)
+        return
+    first = len(held.lines)
+    new = np.empty(held.plain[key].shape, dtype=np.int64)
+    new[...] = source.cells(first)
+    # A field may have axes of its own: all that lies along them is written to one record.
+    into = np.moveaxis(new.reshape(*held.plain.shape, -1), -1, 0)
+    numbers = np.concatenate([held.cells()[None], into])
+    written_numbers(_WRITE, held, numbers, [Origin(source.lines, first)], [source])
 
 
 def _plain_key(held: Held, key: Any, name: str) -> Any:
     """Return an index of plain arrays; those of other rows decided what was picked."""
     if type(key) is tuple:
-        return tuple(_plain_part(held, each, name) for each in key)
-    return _plain_part(held, key, name)
+        return tuple(_plain_part(held, each, name, at) for at, each in enumerate(key))
+    return _plain_part(held, key, name, 0)
 
 
-def _plain_part(held: Held, part: Any, name: str) -> Any:
+def _plain_part(held: Held, part: Any, name: str, at: int) -> Any:
     if not isinstance(part, RowArray):
         return part
     control = held_of(part)
-    if control is not None and control.lines is not held.lines:
+    if control is not None and not (at == 0 and _is_own_mask(held, control)):
         control.lines.note(name)
     return plain_array(part)
+
+
+def _is_own_mask(held: Held, control: Held) -> bool:
+    """Say whether a mask at the front of an index decides of each row by that row alone."""
+    is_mask = control.plain.dtype == bool
+    return is_mask and control.lines is held.lines and control.axis == held.axis
 
 
 def _is_row_mask(held: Held, key: Any) -> bool:
@@ -154,7 +167,7 @@ def _is_everything(part: Any) -> bool:
 
 def _quick(cls: type[Array], held: Held, key: Any, result: Any) -> Any:
     """Return what one of the common indexes picks; ``None`` for the others."""
-    first, *others = key if type(key) is tuple else (key,)
+    first, *others = (key or (None,)) if type(key) is tuple else (key,)
     if not all(part is Ellipsis or type(part) in (slice, int) for part in others):
         return None
     if type(first) is slice:

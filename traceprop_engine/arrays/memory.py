@@ -5,6 +5,7 @@ write through one of them is seen by the others. Nobody else can write there: th
 for everything but the tracked array's own operations, which keep the book.
 """
 
+from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,9 @@ from traceprop_engine.lineage.marks import Notes, distinct
 from traceprop_engine.lineage.rows import IntArray, as_array, kept
 
 Plain = NDArray[Any]
+
+WRITING = RLock()
+"""Held while values are written and the rows with them: of two threads' writes none gets lost."""
 
 
 class Book:
@@ -153,10 +157,11 @@ class Held:
         if self.is_locked:
             raise ValueError("assignment destination is read-only")  # NumPy's own words
         owner = self.book.owner
-        owner.flags.writeable = True
-        view = self.plain.view()
-        view.flags.writeable = True
-        owner.flags.writeable = False
+        with WRITING:
+            owner.flags.writeable = True
+            view = self.plain.view()
+            view.flags.writeable = True
+            owner.flags.writeable = False
         return view
 
     def _of_mixed(self, mixed: Lines) -> Lines:

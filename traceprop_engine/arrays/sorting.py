@@ -7,7 +7,7 @@ import numpy as np
 from traceprop_engine.arrays.calls import Call
 from traceprop_engine.arrays.classification import Entry, Kind
 from traceprop_engine.arrays.combining import keeps_rows
-from traceprop_engine.arrays.memory import RowArray, held_of, plain_array
+from traceprop_engine.arrays.memory import WRITING, Held, RowArray, held_of, plain_array
 from traceprop_engine.arrays.special import sorted_numbers
 from traceprop_engine.arrays.writing import lose_all, written_numbers
 
@@ -17,11 +17,17 @@ def sort_in_place(
 ) -> None:
     """Run `sort` or `partition` on an array, and write down where its rows are now."""
     held = array.traceprop_held
-    function = getattr(np.ndarray, method)
     if held is None:
-        function(plain_array(array), *args, **options)
+        getattr(np.ndarray, method)(plain_array(array), *args, **options)
         return
-    name = f"ndarray.{method}"
+    with WRITING:
+        _sort(array, held, method, args, options)
+
+
+def _sort(
+    array: RowArray, held: Held, method: str, args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    name, function = f"ndarray.{method}", getattr(np.ndarray, method)
     numbers = None
     live = held_of(array)
     if live is not None and keeps_rows() and live.mixed is None:

@@ -13,7 +13,7 @@ from traceprop_engine.arrays.memory import Held, fresh, held_of
 from traceprop_engine.arrays.moving import lost_result, moved, moved_as
 from traceprop_engine.arrays.products import product, terms_of_einsum
 from traceprop_engine.arrays.ufuncs import results_of
-from traceprop_engine.arrays.views import moved_result
+from traceprop_engine.arrays.views import moved_result, sharing
 
 _MOVING_PADS = ("constant", "edge", "reflect", "symmetric", "wrap")
 _MATRIX = 2
@@ -59,6 +59,23 @@ def _sorted_copy(call: Call, held: Held) -> Any:
 def _same(one: Any, other: Any) -> bool:
     has_nan = one.dtype.kind in "fcmM"
     return np.array_equal(one, other, equal_nan=has_nan)
+
+
+def reordered(call: Call, result: Any) -> Any:
+    """Follow `ravel`, `flatten` and `reshape`: orders A and K are those of the values' memory."""
+    held, order = call.main_held, str(call.arguments["order"]).upper()
+    if held is None or order not in ("A", "K"):
+        return moved(call, result)
+    plain = held.plain
+    if order == "A":
+        numbered = call.moved_numbers(order="F" if plain.flags.fnc else "C")
+        return moved_as(call, result, numbered, numbered.result)
+    if 0 in plain.strides:
+        return lost_result(call, result)  # where repeated values come, no other memory tells
+    numbers = np.empty_like(plain, dtype=np.int64)
+    numbers[...] = held.cells()
+    origins = [(held, Origin(held.lines, 0))]
+    return moved_result(call.cls, call.name, result, numbers.ravel("K"), origins)
 
 
 def accumulated(call: Call, result: Any) -> Any:
@@ -226,12 +243,26 @@ def einsum(call: Call, result: Any) -> Any:
     terms = terms_of_einsum(subscripts, len(operands)) if isinstance(subscripts, str) else None
     if terms is None:
         return lost_result(call, result)
+    if sharing(result, call.operands) is not None:
+        return _turned(call, result, operands[0], terms)
     return product(call, result, operands, terms)
+
+
+def _turned(call: Call, result: Any, operand: Any, terms: list[str]) -> Any:
+    """Return the view that `einsum` gives of its one operand when it only exchanges axes."""
+    held = held_of(operand)
+    if held is None:
+        return lost_result(call, result)
+    numbers = held.cells().transpose([terms[0].index(letter) for letter in terms[1]])
+    return moved_result(call.cls, call.name, result, numbers, [(held, Origin(held.lines, 0))])
 
 
 SPECIAL: dict[str, Callable[[Call, Any], Any]] = {
     "sort": sorted_rows,
     "partition": sorted_rows,
+    "flatten": reordered,
+    "ravel": reordered,
+    "reshape": reordered,
     "cumsum": accumulated,
     "cumprod": accumulated,
     "nancumsum": accumulated,

@@ -115,6 +115,11 @@ class TrackedArray(RowArray):
         own = result if result.base is None and result.flags.writeable else np.array(result)
         return tracked_array(own, Lines.of_node(node), steps)
 
+    def __array_finalize__(self, obj: Any) -> None:
+        # We make arrays of plain ones. One of a tracked one is NumPy's own, and nobody follows it.
+        if isinstance(obj, TrackedArray):
+            _note(obj, "__array_finalize__")
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **kwargs: Any) -> Any:
         result = NotImplemented
         if method == "__call__" and not kwargs:

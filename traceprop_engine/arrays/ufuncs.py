@@ -18,6 +18,7 @@ from traceprop_engine.arrays.combining import (
 )
 from traceprop_engine.arrays.lines import as_positions, windowed
 from traceprop_engine.arrays.memory import (
+    WRITING,
     Array,
     Held,
     RowArray,
@@ -53,13 +54,15 @@ def call_ufunc(
     operands = tracked_among([*inputs, kwargs.get("where")])
     name = _name(ufunc, method)
     if method == "at":
-        return _at(name, ufunc, inputs, plain, operands)
-    if outs:
-        options["out"] = tuple(_writable(each) for each in outs)
-    result = getattr(ufunc, method)(*plain, **options)
+        with WRITING:
+            return _at(name, ufunc, inputs, plain, operands)
     decide = _decider(name, ufunc, method, inputs, kwargs)
     if outs:
-        return _into(name, operands, result, outs, decide, is_whole="where" not in kwargs)
+        with WRITING:
+            options["out"] = tuple(_writable(each) for each in outs)
+            result = getattr(ufunc, method)(*plain, **options)
+            return _into(name, operands, result, outs, decide, is_whole="where" not in kwargs)
+    result = getattr(ufunc, method)(*plain, **options)
     return results_of(cls, name, operands, result, decide)
 
 
@@ -292,8 +295,7 @@ def _at(
         note_all(operands, name)
         return
     ufunc.at(held.writable(), *plain[1:])
-    others = [each for each in operands if each is not held]
     decision = Decision(held.lines, held.axis)
-    if any(each.lines is not held.lines for each in others) or others:
+    if len(operands) > 1:  # the array itself, too, may be what is written to other rows of it
         decision = lost(name, [each.lines for each in operands], held.plain.shape)
     overwritten(name, held, operands, decision, is_whole=False)

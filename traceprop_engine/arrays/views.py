@@ -116,7 +116,10 @@ def sharing(result: Any, operands: Sequence[Held]) -> Held | None:
     """Return the operand whose memory a result lies in, if there is one."""
     if not isinstance(result, np.ndarray):
         return None
-    owner = result if result.base is None else result.base
+    owner: Any = result
+    # Between an array of `numpy.lib.stride_tricks` and the memory stands an object of its own.
+    while getattr(owner, "base", None) is not None:
+        owner = owner.base
     return next((held for held in operands if held.book.owner is owner), None)
 
 

@@ -13,7 +13,7 @@ from traceprop_engine.arrays.combining import (
     step_of,
 )
 from traceprop_engine.arrays.lines import Lines, lost_lines
-from traceprop_engine.arrays.memory import Held, held_of, plain_value
+from traceprop_engine.arrays.memory import WRITING, Held, held_of, plain_value
 from traceprop_engine.lineage.marks import Node, distinct
 from traceprop_engine.lineage.rows import is_counting
 
@@ -73,6 +73,11 @@ def written(name: str, held: Held, write: Write, values: Sequence[Any]) -> Any:
     Returns:
         What ``write`` gives.
     """
+    with WRITING:
+        return _written(name, held, write, values)
+
+
+def _written(name: str, held: Held, write: Write, values: Sequence[Any]) -> Any:
     plain = [plain_value(each) for each in values]
     result = write(held.writable(), *plain)
     sources = [held_of(each) for each in values]
