@@ -1,6 +1,6 @@
 """What estimators from recorded gradients choose by themselves, say, and refuse."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -30,6 +30,17 @@ from traceprop_engine.errors import (
 )
 
 QUERIES = np.arange(4)
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """A functional that a user wrote."""
+
+    given: np.ndarray
+    name: str = "weighed"
+
+    def weights(self, values):
+        return self.given
 
 
 def test_the_exact_solver_of_less_work_is_taken(monkeypatch):
@@ -71,6 +82,12 @@ def test_a_method_says_how_it_was_done():
     assert "TRAK, 8 features (sjlt, seed 4) with curvature" in (
         TRAK.fit(training, n_features=8, projection="sjlt", seed=4, curvature=True).method
     )
+
+
+def test_the_features_that_a_factored_projection_has_are_told():
+    fitted = TRAK.fit(tiny_net(), n_features=11, projection="factored")
+    assert fitted.n_features == fitted.fitted[0].features.shape[1] < 11
+    assert f"TRAK, {fitted.n_features} features (factored" in fitted.method
 
 
 @pytest.mark.parametrize("fit", [GGN.fit, EKFAC.fit, TRAK.fit, GradDot.fit, LastLayer.fit])
@@ -233,6 +250,8 @@ def test_queries_that_do_not_fit_are_refused():
         ([GroupGap(np.ones(4, bool), np.arange(4))], "marks its queries by int64"),
         ([SmoothAuroc(np.ones(4, bool))], "group without queries"),
         ([SmoothAuroc(np.arange(4) < 2, temperature=0.0)], "pass one above 0"),
+        ([_Weighed(np.ones(3))], "'weighed' has no finite derivative in each of 4 queries"),
+        ([_Weighed(np.array([1.0, 0.0, np.nan, 0.0]))], "has no finite derivative"),
     ],
 )
 def test_functionals_that_queries_do_not_have_are_refused(functionals, message):
@@ -246,8 +265,9 @@ def test_settings_out_of_range_are_refused():
         GGN.fit(training, solver="qr")
     with pytest.raises(EstimatorSettingError, match="`memory_bytes` must be at least"):
         GGN.fit(training, memory_bytes=0)
-    with pytest.raises(EstimatorSettingError, match="at least 33554432 for 2048 features"):
-        TRAK.fit(training, memory_bytes=1 << 20)
+    with pytest.raises(EstimatorSettingError, match="at least 1280000 for 400 features"):
+        TRAK.fit(tiny_net(width=100), n_features=400, memory_bytes=1 << 20)
+    assert TRAK.fit(training, memory_bytes=1 << 20).n_features == training.n_parameters
     with pytest.raises(EstimatorSettingError, match="`refinements` must be 0 or more"):
         EKFAC.fit(training, refinements=-1)
     with pytest.raises(EstimatorSettingError, match="names out of plain, positions, flat"):

@@ -107,6 +107,10 @@ def training_dampings(
     gradients turned, it is the mean diagonal ``d`` of the weighted kernel; between them it is the
     geometric mean ``d^(1-w) max(d, n / τ)^w`` with ``w`` the share explained.
 
+    Neither ``d`` nor the mean between follows from theory: both were chosen by how well the scores
+    of some nets did in `benchmarks/results/attribution_nets.md`. How they do on data that they were
+    not chosen on is in `benchmarks/results/demo_nets.md`.
+
     Raises:
         DampingError: A rule would give 0.
     """

@@ -153,11 +153,20 @@ def functional_weights(
     """Return the derivative of each functional in each query's target, ``[n_functional, n_query]``.
 
     Raises:
-        FunctionalError: There is none, or one is not defined for these queries.
+        FunctionalError: There is none, or one is not defined for these queries, or has no finite
+            derivative.
     """
     if not functionals:
         raise FunctionalError("", "is missing: the list is empty", "name at least one functional")
-    return np.stack([functional.weights(values) for functional in functionals])
+    return np.stack([_derivative(functional, values) for functional in functionals])
+
+
+def _derivative(functional: Functional, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    weights = np.asarray(functional.weights(values), dtype=np.float64)
+    if weights.shape != values.shape or not np.isfinite(weights).all():
+        reason = f"has no finite derivative in each of {len(values)} queries"
+        raise FunctionalError(functional.name, reason, "let `weights` return one number for each")
+    return weights
 
 
 def _share(name: str, members: NDArray[np.bool_], n_query: int) -> NDArray[np.float64]:

@@ -40,7 +40,8 @@ class LastLayer(GGN):
         Args:
             training: A recorded training.
             checkpoints: See `GGN.fit`, as for all but the last.
-            damping: By default the mean diagonal of the kernel of these layers.
+            damping: ``λ``, as for `GGN.fit`; what it reads off the training, it reads off these
+                layers' gradients.
             solver: How the curvature is inverted.
             progress: Told the number of checkpoints fitted so far, and of all.
             memory_bytes: Bytes that the fitted curvatures may take.

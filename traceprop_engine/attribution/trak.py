@@ -98,11 +98,11 @@ class TRAK(CheckpointEstimator):
             RowGradientsError: A gradient, slope or curvature is not finite.
         """
         check_damping(damping)
-        if checked_memory(memory_bytes) < 8 * n_features**2:
-            wanted = f"at least {8 * n_features**2} for {n_features} features"
+        kept = min(n_features, training.n_parameters)
+        if checked_memory(memory_bytes) < 8 * kept**2:
+            wanted = f"at least {8 * kept**2} for {kept} features"
             raise EstimatorSettingError("memory_bytes", wanted, memory_bytes)
         chosen = chosen_checkpoints(training, checkpoints)
-        kept = min(n_features, training.n_parameters)
         if kept >= training.n_train:
             refuse_zero(damping, f"{kept} features of {training.n_train} rows can fit anything")
         fits = [
@@ -118,6 +118,7 @@ class TRAK(CheckpointEstimator):
         ]
         trains = (train_rows(training, checkpoint) for checkpoint in chosen)
         fitted, pushes = fit_each(trains, fits, progress)
+        kept = fitted[0].floats_per_question  # a factored projection may have fewer
         rule = f"{damping:g}" if isinstance(damping, int | float) else "tr/n"
         weighed = "with" if curvature else "without"
         return cls(
