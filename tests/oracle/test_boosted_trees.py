@@ -83,8 +83,10 @@ def _boosted_by_hand(model, leaves, wanted, rows, queries):
                 above[leaf] = above.get(leaf, 0.0) + mean - wanted[row][output]
                 hessian = 1.0 if model.family == "linear" else mean * (1 - mean)
                 below[leaf] = below.get(leaf, 0.0) + hessian
+            tree = iteration * leaves.shape[1] + output
+            is_split = model.leaf_starts[tree + 1] - model.leaf_starts[tree] > 1
             values = {
-                leaf: -model.learning_rate * above[leaf] / (below[leaf] + model.l2)
+                leaf: -model.learning_rate * above[leaf] / (below[leaf] + model.l2) * is_split
                 for leaf in above
             }
             for row in rows:
@@ -151,6 +153,33 @@ def test_leaf_refit_is_boosting_by_hand_without_each_row(family, l2):
             before = _number(family, target, full[query], own)
             expected = [before - _number(family, target, each[query], own) for each in without]
             np.testing.assert_allclose(scores[query], expected, atol=1e-9)
+
+
+def test_trees_of_one_leaf_stay_at_zero_as_scikit_learns_do():
+    features, _ = _table("linear", 60)
+    labels = np.digitize(np.nan_to_num(features[:, 0]), [-0.5, 0.5])
+    estimator = HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=4, learning_rate=1.0)
+    model = HistogramBoosting.of(estimator.fit(features, labels))
+    assert (np.diff(model.leaf_starts) == 1).any()  # the classes are told apart before the end
+    leaves, queries = model.leaves(features), model.leaves(features[:3])
+    wanted = [_wanted(model, label) for label in labels]
+    scores = LeafRefit.fit(model, features, labels).scores(features[:3], labels[:3]).scores
+    rows = list(range(60))
+    full = _boosted_by_hand(model, leaves, wanted, rows, queries)
+    np.testing.assert_allclose(full, estimator.decision_function(features[:3]), rtol=1e-5)
+    for row in range(0, 60, 7):
+        others = [other for other in rows if other != row]
+        without = _boosted_by_hand(model, leaves, wanted, others, queries)
+        changes = [
+            _number("softmax", "margin", full[query], wanted[query])
+            - _number("softmax", "margin", without[query], wanted[query])
+            for query in range(3)
+        ]
+        np.testing.assert_allclose(scores[:, row], changes, rtol=1e-7, atol=1e-9)
+    for kind in (BoostIn, LeafInfluence):
+        quick = kind.fit(model, features, labels).scores(features[:3], labels[:3]).scores
+        assert np.isfinite(quick).all()
+        assert np.abs(quick).max() > 0.01
 
 
 @pytest.mark.parametrize("family", FAMILIES)

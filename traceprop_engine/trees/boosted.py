@@ -12,7 +12,7 @@ from traceprop_engine.errors import EmptyTableError, TreeRowsError
 from traceprop_engine.training.losses import Family
 from traceprop_engine.trees import losses
 
-TINY = 1e-15
+_TINY = 1e-15
 """Added to the weight of a leaf, so that a leaf without rows has the value 0."""
 
 _ROUNDING = 1e-5
@@ -152,13 +152,20 @@ class TrainedTrees:
         for iteration, outputs in staged_outputs(self.model, self.leaves):
             yield iteration, losses.means(self.model.family, outputs)
 
+    def penalty(self, tree: slice) -> float:
+        """Return what is added to the sum of hessians in each leaf of a tree.
+
+        It is infinite where the tree is one leaf, which leaves the value at 0 whatever its rows.
+        """
+        return np.inf if tree.stop - tree.start == 1 else self.model.l2 + _TINY
+
     def leaf_weights(
         self, iteration: int, hessians: NDArray[np.float64]
     ) -> Iterator[tuple[int, slice, NDArray[np.float64]]]:
         """Yield each output, the leaves of its tree, and the sum of hessians and penalty there."""
         for output, hessian in enumerate(hessians):
-            weights = self.members(iteration, output) @ hessian + self.model.l2 + TINY
-            yield output, self.tree(iteration, output), weights
+            tree = self.tree(iteration, output)
+            yield output, tree, self.members(iteration, output) @ hessian + self.penalty(tree)
 
     def check(self, features: Any) -> None:
         """Refuse rows that the model does not come from.
@@ -189,7 +196,7 @@ class TrainedTrees:
             )
             steps = model.learning_rate * sums / weights[:, None]
             values = model.leaf_values[tree]
-            allowed = _ROUNDING * (np.abs(steps[:, 1]) + np.abs(values)) + TINY
+            allowed = _ROUNDING * (np.abs(steps[:, 1]) + np.abs(values)) + _TINY
             wrong = np.flatnonzero(~(np.abs(values + steps[:, 0]) <= allowed))
             if len(wrong):
                 leaf = wrong[0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from traceprop_engine.errors import QueryShapeError, TreeMemoryError
 from traceprop_engine.trees import losses
-from traceprop_engine.trees.boosted import TINY, BoostedTrees, TrainedTrees, incidence
+from traceprop_engine.trees.boosted import BoostedTrees, TrainedTrees, incidence
 from traceprop_engine.trees.estimator import TreeEstimator, TreeProgress
 from traceprop_engine.trees.targets import TreeTarget
 
@@ -67,7 +67,7 @@ def refit_leaves(trees: TrainedTrees, weights: NDArray[np.float64]) -> RefittedL
         for output, (gradient, hessian) in enumerate(zip(gradients, hessians, strict=True)):
             members, tree = trees.members(iteration, output), trees.tree(iteration, output)
             step = model.learning_rate * (members @ gradient)
-            values[tree] = -step / (members @ hessian + model.l2 + TINY)
+            values[tree] = -step / (members @ hessian + trees.penalty(tree))
             outputs[output] += values[leaves[output]]
     return RefittedLeaves(base, values)
 
