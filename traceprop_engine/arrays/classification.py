@@ -201,7 +201,8 @@ _TABLE: dict[str, dict[Kind, str]] = {
         Kind.LEAVING: """
             __array__ __array_finalize__ __array_interface__ __array_struct__ __bool__
             __complex__ __contains__ __dlpack__ __float__ __format__ __index__ __int__ __iter__
-            __reduce__ __reduce_ex__ __setstate__ ctypes data dump dumps flat getfield item tobytes tofile tolist""",
+            __reduce__ __reduce_ex__ __setstate__ ctypes data dump dumps flat getfield item
+            tobytes tofile tolist""",
     },
 }
 
