@@ -7,6 +7,7 @@ layer that is used in some unusual manner costs time, never a wrong number.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -73,6 +74,12 @@ class _Probe:
     @property
     def tolerance(self) -> float:
         return float(torch.finfo(next(iter(self.truth.values())).dtype).eps) ** 0.5
+
+    @cached_property
+    def reversed(self) -> "_Probe":
+        """The same rows, last first: a layer that sees its rows sorted has two of them swapped."""
+        truth = {name: one.flip(0) for name, one in self.truth.items()}
+        return _Probe(self.module, self.features.flip(0), self.labels.flip(0), self.scalar, truth)
 
     def agrees(self, found: Tensor, parameters: Mapping[str, Tensor]) -> bool:
         """Say whether gradients of some parameters, ``[n, ...]``, are those of the definition."""
@@ -143,13 +150,19 @@ def _factored_layers(probe: _Probe) -> tuple[list[tuple[LayerPlan, Factors]], fl
     layers = unshared_layers(probe.module)
     saved = _SavedNumbers(probe)
     with torch.autograd.graph.saved_tensors_hooks(saved.count, lambda tensor: tensor):
-        found = factor_pass(probe.module, layers, probe.features, probe.labels, probe.scalar)
+        found = _factors(probe, layers)
+    back = _factors(probe.reversed, layers)
     agreeing = [
-        (_layer_plan(name, layers[name], factors), factors)
-        for name, factors in found.factors.items()
-        if _agrees(probe, name, layers[name], factors)
+        (_layer_plan(name, layers[name], found[name]), found[name])
+        for name in found.keys() & back.keys()
+        if _agrees(probe, name, layers[name], found[name])
+        and _agrees(probe.reversed, name, layers[name], back[name])
     ]
     return agreeing, saved.total / len(probe.features)
+
+
+def _factors(probe: _Probe, layers: Mapping[str, frozenset[str]]) -> dict[str, Factors]:
+    return factor_pass(probe.module, layers, probe.features, probe.labels, probe.scalar).factors
 
 
 def _layer_plan(name: str, own: frozenset[str], factors: Factors) -> LayerPlan:
