@@ -492,6 +492,14 @@ def test_rows_that_cannot_be_found_again_are_no_silent_lineage(monkeypatch):
             traced.lineage  # noqa: B018 (asking for it is what fails)
 
 
+@pytest.mark.parametrize("dropped", [4, 2**63 - 1, -(2**63)])
+def test_missing_keys_are_no_group_that_was_dropped(dropped):
+    keys = pa.array([None, 3, dropped, None, 3], type=pa.int64())
+    query = "SELECT k, count(*) AS n FROM t GROUP BY k HAVING count(*) > 1 ORDER BY k"
+    row_map = trace_query(query, {"t": pa.table({"k": keys})}).lineage.maps["t"]
+    assert [row_map.backward([at]).tolist() for at in (0, 1)] == [[1, 4], [0, 3]]
+
+
 def test_keys_that_do_not_tell_groups_apart_are_noticed():
     rows, groups = pa.chunked_array([[7, 7, 7, 9]]), pa.chunked_array([[7, 9]])
     assert group_codes(rows, groups, np.array([3, 1])).tolist() == [0, 0, 0, 1]

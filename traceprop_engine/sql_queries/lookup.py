@@ -84,11 +84,23 @@ def _filled(rows: pa.ChunkedArray, groups: pa.ChunkedArray) -> tuple[Ints, Ints]
     if not (rows.null_count or groups.null_count):
         return rows.to_numpy(), groups.to_numpy()
     both = [each.cast(pa.int64()) for each in (rows, groups)]
-    last = pc.call_function("min_max", [both[1]])["max"].as_py() or 0
-    # A number that is taken gives one group the rows of two: their counts will not agree.
-    filler = last + 1 if last < np.iinfo(np.int64).max else 0
-    filled = [pc.fill_null(each, filler) for each in both]
+    free = _free_number(both)
+    filled = [pc.fill_null(each, free) for each in both]
     return filled[0].to_numpy(), filled[1].to_numpy()
+
+
+def _free_number(columns: list[pa.ChunkedArray]) -> int:
+    """Return a number that no column has, not even in rows whose group was dropped.
+
+    Where both ends are taken it is 0, which may be: then one group gets the rows of two, and their
+    counts will not agree.
+    """
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    ends = pc.call_function("min_max", [pa.chunked_array(chunks, type=pa.int64())]).as_py()
+    lowest, highest = ends["min"] or 0, ends["max"] or 0
+    if highest < np.iinfo(np.int64).max:
+        return highest + 1
+    return lowest - 1 if lowest > np.iinfo(np.int64).min else 0
 
 
 def _codes(rows: Ints, groups: Ints) -> Codes:
