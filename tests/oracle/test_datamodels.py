@@ -1,5 +1,7 @@
 """Datamodels against scikit-learn, and against a target that is linear in the rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Lasso, Ridge
@@ -100,6 +102,17 @@ def test_datamodels_refuse_what_says_nothing():
     other = AttributionScores(weights[:2], "margin", "log-odds", "prior")
     with pytest.raises(RetrainingError, match="prior of margin scores"):
         Datamodel.fit(retrained, prior=other)
+    with pytest.raises(RetrainingError, match=r"'elastic'.*\['ridge', 'lasso'\]"):
+        Datamodel.fit(retrained, penalty="elastic")
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "lasso"])
+def test_a_target_that_never_changes_has_nothing_explained(penalty):
+    retrained, _ = _retrained(n_subsets=20)
+    still = replace(retrained, outputs=np.ones_like(retrained.outputs))
+    fitted = Datamodel.fit(still, penalty=penalty)
+    np.testing.assert_array_equal(fitted.explained, 0)
+    np.testing.assert_array_equal(fitted.weights, 0)
 
 
 class _Constant:
@@ -121,6 +134,10 @@ def test_a_bag_averages_each_row_over_the_models_that_saw_it():
     assert scores.method == "constant, mean over 2 models of parts of the rows"
     with pytest.raises(RetrainingError, match="the first is row 1"):
         Bagged(members[:1], 3)
+    for rows in ([0, 0, 1], [0, 1, 3], [0, 1, -1]):
+        twice = BagMember(np.array(rows), _Constant([1, 2, 3]))
+        with pytest.raises(RetrainingError, match=r"model 1 of a bag.*different rows from 0 to 2"):
+            Bagged((members[0], twice), 3)
 
 
 def test_complementary_halves_see_each_row_equally_often():

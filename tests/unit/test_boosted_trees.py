@@ -9,7 +9,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeClassifier
 
 from traceprop_engine.errors import (
     EmptyTableError,
@@ -245,3 +245,8 @@ def test_groups_without_which_nothing_can_be_fitted_are_named():
     forest = RandomForestClassifier(3)
     with pytest.raises(QueryShapeError, match="query_labels"):
         leave_groups_out(forest, features, labels, labels, features)
+    with pytest.raises(UnknownClassError, match="7"):
+        leave_groups_out(forest, features, labels, labels, features[:1], query_labels=[7])
+    words = np.where(labels, "yes", "no")
+    with pytest.raises(QueryShapeError, match=r"one number for each of 90 queries, got <U3 \[90\]"):
+        leave_groups_out(RidgeClassifier(), features, words, np.arange(90) // 30, features)

@@ -89,6 +89,9 @@ def test_a_quality_says_what_it_was_measured_with():
     assert len(facts["per_query"]) == facts["n_query"] == 5
     loo = json.loads(json.dumps(evaluate_loo(scores, retrainer, rows=[3, 1, 4]).to_facts()))
     assert loo["rows"] == [1, 3, 4]
+    nothing = AttributionScores(scores.scores * 0, "margin", "log-odds", "nothing")
+    idle = evaluate_loo(nothing, retrainer, rows=[3, 1, 4]).to_facts()
+    assert json.loads(json.dumps(idle, allow_nan=False))["slope"] is None
     brittle = brittleness(scores, retrainer, removed=[2], n_random=2).to_facts()
     assert json.loads(json.dumps(brittle))["removed"] == [2]
 
@@ -143,6 +146,14 @@ def test_settings_out_of_their_range_are_refused():
         evaluate_lds(scores, retrainer, n_subsets=3, keep=1.0)
     with pytest.raises(QualityError, match="from 0 to 39"):
         evaluate_loo(scores, retrainer, rows=[0, 1, 40])
+    with pytest.raises(QualityError, match=r"3 rows of float64.*whole numbers"):
+        evaluate_loo(scores, retrainer, rows=[0.5, 1.5, 2.5])
+    with pytest.raises(QualityError, match="0 rows of int64"):
+        evaluate_loo(scores, retrainer, n_rows=-5)
+    with pytest.raises(QualityError, match="0 seeds"):
+        evaluate_loo(scores, retrainer, seeds_per_row=0)
+    with pytest.raises(QualityError, match="with 0 seeds"):
+        brittleness(scores, retrainer, removed=[1], seeds_per_model=0)
     with pytest.raises(QualityError, match="numbers from 1 to 39"):
         brittleness(scores, retrainer, removed=[40])
     with pytest.raises(QualityError, match="no scores to compare"):

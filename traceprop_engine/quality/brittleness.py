@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from traceprop_engine.attribution.scores import AttributionScores
 from traceprop_engine.errors import QualityError
 from traceprop_engine.quality.checks import check_scores
-from traceprop_engine.retraining import RetrainedTargets, Retrainer, RetrainingProgress
+from traceprop_engine.retraining import Retrainer, RetrainingProgress
+from traceprop_engine.retraining.output_targets import predicted_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +88,12 @@ def brittleness(
         raise QualityError(
             f"the target is the {retrainer.target}", "ask for the margin, whose sign is the class"
         )
-    if not removed or min(removed) < 1 or max(removed) >= n_train or n_random < 1:
+    too_few = n_random < 1 or seeds_per_model < 1
+    if not removed or min(removed) < 1 or max(removed) >= n_train or too_few:
         raise QualityError(
-            f"{list(removed)} of {n_train} rows are to be taken out, {n_random} times at random",
-            f"name numbers from 1 to {n_train - 1} and at least one random draw",
+            f"{list(removed)} of {n_train} rows are to be taken out, {n_random} times at random, "
+            f"with {seeds_per_model} seeds",
+            f"name numbers from 1 to {n_train - 1}, and at least one random draw and one seed",
         )
     models = _Models.of(retrainer, seeds_per_model, seed)
     base, right = models.base(progress)
@@ -175,21 +178,9 @@ class _Models:
             seeds=np.tile(self.seeds, len(masks)),
             progress=progress,
         )
+        outputs = retrained.outputs.reshape(len(masks), n_seeds, *retrained.outputs.shape[1:])
         return (
-            _mean_outputs(retrained, n_seeds).predicted,
+            predicted_classes(outputs.mean(axis=1), retrained.loss),
             retrained.values.reshape(len(masks), n_seeds, -1).mean(axis=1),
             retrained.labels,
         )
-
-
-def _mean_outputs(retrained: RetrainedTargets, n_seeds: int) -> RetrainedTargets:
-    outputs = retrained.outputs.reshape(-1, n_seeds, *retrained.outputs.shape[1:]).mean(axis=1)
-    return RetrainedTargets(
-        masks=retrained.masks[::n_seeds],
-        seeds=retrained.seeds[::n_seeds],
-        outputs=outputs,
-        labels=retrained.labels,
-        loss=retrained.loss,
-        target=retrained.target,
-        cpu_seconds=retrained.cpu_seconds,
-    )

@@ -9,7 +9,7 @@ from traceprop_engine.attribution.scores import AttributionScores
 from traceprop_engine.attribution.targets import Target
 from traceprop_engine.quality.checks import check_scores
 from traceprop_engine.quality.ranks import RankedColumns, spearman
-from traceprop_engine.quality.subsets import N_RESAMPLES, SubsetTruth, retrain_subsets
+from traceprop_engine.quality.subsets import SubsetTruth, retrain_subsets
 from traceprop_engine.retraining import Retrainer, RetrainingProgress
 
 
@@ -25,7 +25,7 @@ class LdsQuality:
         mean: Mean over the queries.
         interval: 95 % of the bootstrap means over queries and subsets, both drawn anew, and moved
             so that their mean is the score: a subset that is drawn twice ties with itself, which
-            lowers rank correlations a little.
+            lowers rank correlations a little. It holds the score, and ends at -1 and 1.
         ceiling: What an estimator of the expected target would reach, approximately; `None` where
             it was not measured.
         retrain_correlation: Correlation of two retrainings with different seeds.
@@ -124,9 +124,7 @@ def evaluate_lds(
     return judge(scores, truth)
 
 
-def judge(
-    scores: AttributionScores, truth: SubsetTruth, *, n_resamples: int = N_RESAMPLES
-) -> LdsQuality:
+def judge(scores: AttributionScores, truth: SubsetTruth) -> LdsQuality:
     """Return the linear datamodeling score on models that were retrained before.
 
     Raises:
@@ -138,15 +136,15 @@ def judge(
     each = spearman(predicted, truth.ranked, np.ones(truth.n_subsets, dtype=np.intp))
     drawn = [
         np.nan_to_num(spearman(predicted, truth.ranked, subsets)) @ queries / truth.n_query
-        for subsets, queries in truth.resamples(n_resamples)
+        for subsets, queries in truth.resamples()
     ]
     mean = float(np.nan_to_num(each).mean())
     resampled = np.array(drawn) - np.mean(drawn) + mean
-    low, high = np.percentile(resampled, [2.5, 97.5])
+    low, high = np.clip(np.percentile(resampled, [2.5, 97.5]), -1.0, 1.0)
     return LdsQuality(
         per_query=np.nan_to_num(each),
         mean=mean,
-        interval=(float(low), float(high)),
+        interval=(min(float(low), mean), max(float(high), mean)),
         ceiling=truth.ceiling,
         retrain_correlation=truth.retrain_correlation,
         resampled=resampled,

@@ -26,8 +26,9 @@ class LooQuality:
         per_query: Spearman's correlation over the rows, ``[n_query]``; 0 where undefined.
         spearman: Mean over the queries.
         slope: Of the effects on the scores through zero, all queries together; 1 is the right
-            scale, and a negative one the wrong sign.
-        relative_error: Median over the rows of ``sum_q |score - effect| / sum_q |effect|``.
+            scale, and a negative one the wrong sign; `None` where all scores are 0.
+        relative_error: Median over the rows of ``sum_q |score - effect| / sum_q |effect|``; `None`
+            where no row has an effect.
         seed_correlation: Mean correlation over the rows of the effects under two seeds: how much of
             an effect is the row's and not chance; `None` for a single seed.
         seeds_per_row: Models with and without each row.
@@ -40,8 +41,8 @@ class LooQuality:
     effects: NDArray[np.float64]
     per_query: NDArray[np.float64]
     spearman: float
-    slope: float
-    relative_error: float
+    slope: float | None
+    relative_error: float | None
     seed_correlation: float | None
     seeds_per_row: int
     target: Target
@@ -81,13 +82,15 @@ def evaluate_loo(
         progress: Called after each group of models.
 
     Raises:
-        QualityError: The scores are not of these queries, rows or target, or there are fewer than
-            three rows, or one does not exist.
+        QualityError: The scores are not of these queries, rows or target, there are fewer than
+            three rows, one does not exist, or there is no seed.
     """
     n_train = retrainer.n_train
     check_scores(scores, retrainer.n_query, n_train, retrainer.target)
     random = np.random.default_rng(seed)
     chosen = _chosen_rows(rows, n_rows, n_train, random)
+    if seeds_per_row < 1:
+        raise QualityError(f"{seeds_per_row} seeds are asked for", "ask for one or more")
     n_seeds = 1 if retrainer.is_deterministic else seeds_per_row
     seeds = random.integers(1 << 31, size=n_seeds)
     masks = np.ones((len(chosen) + 1, n_train), dtype=bool)
@@ -120,21 +123,22 @@ def _chosen_rows(
     n_train: int,
     random: np.random.Generator,
 ) -> NDArray[np.int64]:
-    drawn = random.permutation(n_train)[:n_rows] if rows is None else np.asarray(rows)
-    chosen = np.unique(drawn).astype(np.int64)
-    if len(chosen) < 3 or chosen[0] < 0 or chosen[-1] >= n_train:  # noqa: PLR2004 - a rank correlation
+    drawn = random.permutation(n_train)[: max(0, n_rows)] if rows is None else np.asarray(rows)
+    chosen = np.unique(drawn)
+    whole = np.issubdtype(chosen.dtype, np.integer)
+    if not whole or len(chosen) < 3 or chosen[0] < 0 or chosen[-1] >= n_train:  # noqa: PLR2004 - a rank correlation
         raise QualityError(
-            f"{len(chosen)} rows are to be left out of {n_train}",
-            f"name at least three rows from 0 to {n_train - 1}",
+            f"{len(chosen)} rows of {chosen.dtype} are to be left out of {n_train}",
+            f"name at least three rows by whole numbers from 0 to {n_train - 1}",
         )
-    return chosen
+    return chosen.astype(np.int64)
 
 
-def _relative_error(estimates: NDArray[np.float64], effects: NDArray[np.float64]) -> float:
+def _relative_error(estimates: NDArray[np.float64], effects: NDArray[np.float64]) -> float | None:
     sizes = np.abs(effects).sum(axis=1)
     errors = np.abs(estimates - effects).sum(axis=1)
     moved = sizes > 0
-    return float(np.median(errors[moved] / sizes[moved])) if moved.any() else float("nan")
+    return float(np.median(errors[moved] / sizes[moved])) if moved.any() else None
 
 
 def _seed_correlation(by_seed: NDArray[np.float64]) -> float | None:
@@ -147,5 +151,5 @@ def _seed_correlation(by_seed: NDArray[np.float64]) -> float | None:
     return float(np.nan_to_num(each).mean())
 
 
-def _ratio(above: float, below: float) -> float:
-    return float(above / below) if below else float("nan")
+def _ratio(above: float, below: float) -> float | None:
+    return float(above / below) if below else None

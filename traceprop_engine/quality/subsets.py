@@ -13,7 +13,7 @@ from traceprop_engine.errors import QualityError
 from traceprop_engine.quality.ranks import RankedColumns, spearman_columns
 from traceprop_engine.retraining import RetrainedTargets, Retrainer, RetrainingProgress
 
-N_RESAMPLES = 500
+_N_RESAMPLES = 500
 """Draws of a bootstrap."""
 
 
@@ -92,15 +92,13 @@ class SubsetTruth:
         """
         return ceiling_of(self.retrain_correlation, self.n_seeds)
 
-    def resamples(
-        self, n: int = N_RESAMPLES
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    def resamples(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Yield how often each subset and each query is drawn, with replacement.
 
         The same draws for every estimator, so that differences are judged on equal terms.
         """
         random = np.random.default_rng(self.seed)
-        for _ in range(n):
+        for _ in range(_N_RESAMPLES):
             subsets = random.integers(self.n_subsets, size=self.n_subsets)
             queries = random.integers(self.n_query, size=self.n_query)
             yield (

@@ -45,6 +45,9 @@ class Bagged:
         members: The models.
         n_train: Rows of the full table.
 
+    Raises:
+        RetrainingError: A row is in no model, or twice in one, or does not exist.
+
     References:
         Park et al., 2023. TRAK: attributing model behavior at scale. Section 3.2, step 5: averaging
         over models trained on random halves.
@@ -54,6 +57,15 @@ class Bagged:
     n_train: int
 
     def __post_init__(self) -> None:
+        for place, member in enumerate(self.members):
+            different = np.unique(member.rows)
+            inside = ((different >= 0) & (different < self.n_train)).all()
+            if len(different) < len(member.rows) or not inside:
+                raise RetrainingError(
+                    f"The rows of model {place} of a bag",
+                    f"they are not different rows from 0 to {self.n_train - 1}",
+                    "name each row of the full table once",
+                )
         uncovered = np.flatnonzero(np.bincount(self._all_rows(), minlength=self.n_train) == 0)
         if len(uncovered):
             raise RetrainingError(

@@ -34,7 +34,7 @@ class Datamodel:
         strength: Chosen penalty: of the mean squared row norm (ridge), or of the strength at which
             all weights vanish (lasso).
         explained: Share of each query's variance that is predicted on held-out subsets,
-            ``[n_query]``; below 0 where a constant predicts better.
+            ``[n_query]``; below 0 where a constant predicts better, 0 where there is no variance.
         n_subsets: Different subsets that were regressed on.
         target: Which number of a query.
         has_prior: Whether weights were drawn to the scores of another estimator.
@@ -74,9 +74,13 @@ class Datamodel:
                 query's scaled to fit first.
 
         Raises:
-            RetrainingError: There are fewer than ten subsets, or the prior is of other queries or
-                another target.
+            RetrainingError: There are fewer than ten subsets, the prior is of other queries or
+                another target, or there is no such penalty.
         """
+        if penalty not in _PENALTIES:
+            raise RetrainingError(
+                f"Penalty {penalty!r}", "it is not known", f"choose one of {list(_PENALTIES)}"
+            )
         masks, answers = _subsets(retrained)
         if len(masks) < _FEWEST:
             raise RetrainingError(
@@ -89,16 +93,16 @@ class Datamodel:
         if prior is not None:
             base = _scaled_prior(prior, retrained, design, centred)
         left = centred - design @ base.T
-        fitted = _ridge(design, left) if penalty == "ridge" else _lasso(design, left)
-        change, strength, errors = fitted
+        change, strength, errors = _PENALTIES[penalty](design, left)
         weights = base + change.T
-        spread = np.maximum((centred**2).sum(axis=0), np.finfo(np.float64).tiny)
+        spread = (centred**2).sum(axis=0)
+        unexplained = np.divide(errors, spread, out=np.ones_like(errors), where=spread > 0)
         return cls(
             weights=weights,
             intercepts=answers.mean(axis=0) - weights @ masks.mean(axis=0),
             penalty=penalty,
             strength=strength,
-            explained=1 - errors / spread,
+            explained=1 - unexplained,
             n_subsets=len(masks),
             target=retrained.target,
             unit=retrained.unit,
@@ -207,3 +211,6 @@ def _lasso_path(
         weights = lasso(design, answers, share * most, weights)
         path.append(weights)
     return path
+
+
+_PENALTIES = {"ridge": _ridge, "lasso": _lasso}

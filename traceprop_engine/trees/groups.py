@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from traceprop_engine.attribution.scores import Direction, TopRows, check_k, strongest
-from traceprop_engine.errors import GroupRefitError, QueryShapeError
+from traceprop_engine.errors import GroupRefitError, QueryShapeError, UnknownClassError
 
 Output = Callable[[Any, Any], NDArray[np.floating]]
 """From a fitted model and queries to one number for each query."""
@@ -83,16 +83,18 @@ def leave_groups_out(  # noqa: PLR0913 - two tables, their labels, and what to c
     Raises:
         GroupRefitError: It cannot be fitted again, a group holds all rows, or what is left
             determines no model.
-        QueryShapeError: Lengths do not agree, or labels of the queries are needed.
+        QueryShapeError: Lengths do not agree, labels of the queries are needed, or the output is no
+            number, as of a classifier without ``predict_proba`` whose classes are words.
+        UnknownClassError: A query's label is that of no training row.
     """
     n_rows = len(features)
     for what, values in (("labels", labels), ("groups", groups)):
         if len(values) != n_rows:
             raise QueryShapeError(what, f"one for each of {n_rows} rows", str(len(values)))
-    read, unit = _reader(estimator, len(queries), query_labels, output)
+    answers = np.asarray(labels)
+    read, unit = _reader(estimator, len(queries), query_labels, answers, output)
     codes, names = _coded(groups)
     kept = [np.arange(n_rows), *(np.flatnonzero(codes != group) for group in range(len(names)))]
-    answers = np.asarray(labels)
     columns: list[NDArray[np.float64]] = []
     for rows in kept:
         fitted = _fitted(estimator, _taken(features, rows), answers[rows], len(columns), names)
@@ -141,6 +143,7 @@ def _reader(
     estimator: Any,
     n_query: int,
     labels: NDArray[np.generic] | Sequence[object] | None,
+    answers: NDArray[np.generic],
     output: Output | None,
 ) -> tuple[Output, str]:
     """Return what reads the number of each query from a fitted model, and its unit."""
@@ -154,6 +157,9 @@ def _reader(
         got = "none" if labels is None else str(len(labels))
         raise QueryShapeError("query_labels", f"one for each of {n_query} queries", got)
     wanted = np.asarray(labels)
+    unknown = wanted[~np.isin(wanted, answers)]
+    if len(unknown):
+        raise UnknownClassError(unknown[0].item(), tuple(np.unique(answers).tolist()))
 
     def of_label(fitted: Any, queries: Any) -> NDArray[np.float64]:
         is_class = wanted[:, None] == np.asarray(fitted.classes_)
@@ -167,12 +173,11 @@ def _predictions(fitted: Any, queries: Any) -> NDArray[np.floating]:
 
 
 def _numbers(values: NDArray[np.floating], n_query: int) -> NDArray[np.float64]:
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape != (n_query,):
-        raise QueryShapeError(
-            "output", f"one number for each of {n_query} queries", str(numbers.shape)
-        )
-    return numbers
+    numbers = np.asarray(values)
+    if numbers.shape != (n_query,) or numbers.dtype.kind not in "biuf":
+        wanted = f"one number for each of {n_query} queries"
+        raise QueryShapeError("output", wanted, f"{numbers.dtype} {list(numbers.shape)}")
+    return numbers.astype(np.float64)
 
 
 def _taken(features: Any, rows: NDArray[np.int64]) -> Any:
