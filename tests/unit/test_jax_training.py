@@ -14,12 +14,22 @@ from tests.jax_precision import float64  # noqa: E402 (after the skip)
 from traceprop_engine.errors import (  # noqa: E402
     InfluenceTargetError,
     JaxTrainingError,
+    NetWeightsError,
     QueryShapeError,
     TrainingFilesError,
     UnknownClassError,
 )
+from traceprop_engine.gradients.net_run import NetRun  # noqa: E402
 from traceprop_engine.jax_gradients import JaxTraining, Mlp, train_jax  # noqa: E402
+from traceprop_engine.lineage import CaptureSession  # noqa: E402
 from traceprop_engine.metagradients.replay import same_bits  # noqa: E402
+from traceprop_engine.recording import (  # noqa: E402
+    InputRef,
+    Materialization,
+    record_dataset,
+    record_net_run,
+)
+from traceprop_engine.store import Store  # noqa: E402
 from traceprop_engine.training.recipe import TrainingRecipe  # noqa: E402
 
 N, D, C = 11, 3, 3
@@ -27,6 +37,7 @@ RANDOM = np.random.default_rng(4)
 X = RANDOM.normal(size=(N, D)).astype(np.float32)
 Y = RANDOM.integers(0, C, N)
 NET = Mlp((D, 4, C), "gelu")
+ONE = Mlp((D, 4, 1), "gelu")
 RECIPE = TrainingRecipe(
     learning_rate=0.1,
     momentum=0.9,
@@ -124,6 +135,33 @@ def test_a_row_of_weight_zero_has_no_effect():
     other = train_jax(NET, NET.init(0), changed, Y, RECIPE, name="net", weights=weights)
     assert equal_trees(one.final, other.final)
     assert not equal_trees(one.final, trained().final)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared"])
+def test_a_net_whose_rows_had_weights_is_not_recorded(tmp_path, loss):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=Y)
+    mlp, recipe = (NET, RECIPE) if loss == "cross_entropy" else (ONE, replace(RECIPE, loss=loss))
+    store = Store.create(tmp_path / "store")
+    with CaptureSession() as session:
+        made = Materialization("table", {}, "r")
+        version = record_dataset(store, made, *session.finish(frame.copy()))
+
+    def record(weights):
+        run = NetRun.train(
+            frame,
+            features=["a", "b", "c"],
+            label="y",
+            loss=loss,
+            fit=lambda x, y: train_jax(mlp, mlp.init(0), x, y, recipe, name="net", weights=weights),
+        )
+        made = Materialization("net", {"table": InputRef("dataset", version)}, "r")
+        with CaptureSession() as session:
+            lineage = session.lineage(session.load(frame.copy(), "table"))
+        return record_net_run(store, made, run, lineage)
+
+    assert record(None)
+    with pytest.raises(NetWeightsError, match="'net' was trained with weights"):
+        record(np.linspace(0.5, 1.5, N))
 
 
 def test_parameters_to_start_from_are_equal_on_every_machine():

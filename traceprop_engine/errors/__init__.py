@@ -79,6 +79,7 @@ from traceprop_engine.errors.nets import (
     NetNotStoredError,
     NetRemovalError,
     NetRowsError,
+    NetWeightsError,
 )
 from traceprop_engine.errors.provenance import (
     HeaderlessFileError,
@@ -224,6 +225,7 @@ __all__ = [
     "NetNotStoredError",
     "NetRemovalError",
     "NetRowsError",
+    "NetWeightsError",
     "NoMatchingRowError",
     "NoPredictionsError",
     "NoRowChosenError",

@@ -45,6 +45,17 @@ class NetGradientsError(TracepropError):
         )
 
 
+class NetWeightsError(TracepropError):
+    """The rows of a net had weights in its training, which a store does not keep."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Net {name!r} was trained with weights of its rows, which a store does not keep, so "
+            "it could not be restored or trained again from there; train it without `weights`, or "
+            "ask the training itself."
+        )
+
+
 class NetFormError(TracepropError):
     """The parameters of a net in a store are of another form than the code that was given."""
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from traceprop_engine.digests import identify
-from traceprop_engine.errors import NetGradientsError
+from traceprop_engine.errors import NetGradientsError, NetWeightsError
 from traceprop_engine.gradients import LayerGradients, Loss, RowGradients
 from traceprop_engine.gradients.net_run import (
     NetPredictions,
@@ -49,6 +50,9 @@ def record_net_run(
 
     Returns:
         The identifier of the dataset version, and the identifier of the training run.
+
+    Raises:
+        NetWeightsError: Its rows had weights, which a store has no place for.
     """
     training = run.training
     states = [training.parameters(checkpoint) for checkpoint in range(len(training.steps))]
@@ -63,6 +67,8 @@ def record_net_run(
     curve = []
     for checkpoint in range(len(states)):
         gradients = training.train_gradients(checkpoint)
+        if _is_weighted(gradients, training.loss):
+            raise NetWeightsError(run.name)
         curve.append(_mean_loss(gradients, training.loss))
         _add_gradients(store, facts, (run_id, checkpoint), gradients, trained_on)
     outputs = np.asarray(training.outputs(training.features), dtype=np.float64)
@@ -227,6 +233,13 @@ def _load_part(store: Store, name: str, facts: Mapping[str, Any]) -> Any:
 
 def _digest_of(net: StoredNet) -> str:
     return state_digest(net.parameters(len(net.steps) - 1))
+
+
+def _is_weighted(gradients: RowGradients, loss: Loss) -> bool:
+    """Say whether the losses of training rows were multiplied by other numbers than 1."""
+    if loss == "squared":
+        return not np.allclose(gradients.curvatures, 1)
+    return not np.allclose(gradients.slopes, -expit(-gradients.values), rtol=1e-3)
 
 
 def _mean_loss(gradients: RowGradients, loss: Loss) -> float:
