@@ -259,6 +259,20 @@ def test_frames_and_arrays_become_data_sets(session):
     assert step.sources()["source"].tolist() == [3, 10]
 
 
+@pytest.mark.parametrize("as_value", [lambda x: x, lambda x: x.numpy()])
+def test_a_batch_that_is_tracked_goes_on_into_operations(as_value, session):
+    x = from_torch(torch.arange(N) * 10, "source", session=session)[3:]
+    loader = DataLoader(track_dataset(x), batch_size=6, shuffle=True)
+    for step, (keys,) in follow(loader):
+        batch = step.track(as_value(keys))
+        maps = session.lineage(batch[1:] * 2).maps
+        assert [maps["source"].backward([at]).tolist() for at in range(len(keys) - 1)] == [
+            [int(key) // 10] for key in keys[1:]
+        ]
+        with pytest.raises(UnknownRowsError, match="one row for each sample"):
+            step.track(as_value(keys[1:]))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stream_that_yields_its_rows_is_followed(workers, session):
     data = track_dataset(Stream(), n_rows=N, source_id="stream", session=session)

@@ -189,6 +189,8 @@ def test_frames_become_inputs_or_go_on_from_their_rows():
         followed = from_pandas(loaded, columns=["a"])
         assert [provenance(followed).rows(i)["f"].tolist() for i in range(3)] == [[1], [2], [0]]
         assert [op.name for op in provenance(followed).ops()] == ["DataFrame.sort_values"]
+        assert provenance(followed[1:] * 2).rows(0)["f"].tolist() == [2]
+        assert provenance(from_pandas(loaded["a"])[::-1]).rows(0)["f"].tolist() == [0]
         with pytest.raises(CaptureError, match="leave source_id"):
             from_pandas(loaded, source_id="other")
 

@@ -11,7 +11,7 @@ import pytest
 
 from traceprop_engine.arrays import TrackedArray, array, from_numpy, to_pandas
 from traceprop_engine.errors import ArrayInputError, CaptureError, GranularityError
-from traceprop_engine.lineage import CaptureSession, row_wise
+from traceprop_engine.lineage import CaptureSession, record, row_wise
 from traceprop_engine.lineage.decode import followed_value
 from traceprop_engine.lineage.granularity import (
     Granularity,
@@ -368,3 +368,43 @@ def test_of_writes_by_two_threads_none_is_lost():
             assert lineage_of(x).maps["z"].covered().all()
     finally:
         sys.setswitchinterval(switch)
+
+
+@pytest.mark.parametrize("kept", [lambda out: out, lambda out: out[:]])
+def test_a_declared_function_keeps_its_buffer(kept):
+    buffer = np.zeros(3)
+    other = kept(buffer)
+
+    @row_wise
+    def doubled(x):
+        return np.multiply(x, 2.0, out=buffer)
+
+    with CaptureSession() as session:
+        x = from_numpy(np.arange(3.0), "doses", session=session)
+        first = doubled(x)
+        second = doubled(x + 1)
+        other[:] = 0
+        assert np.asarray(first).tolist() == [0, 2, 4]
+        assert np.asarray(second).tolist() == [2, 4, 6]
+
+
+def test_a_declared_result_that_nobody_else_holds_is_not_copied():
+    places = []
+
+    @row_wise
+    def doubled(x):
+        out = x * 2
+        places.append(out.ctypes.data)
+        return out
+
+    with CaptureSession() as session:
+        found = doubled(from_numpy(np.arange(3.0), "doses", session=session))
+        assert np.asarray(found).ctypes.data == places[0]
+
+
+def test_a_tracked_array_that_is_declared_anew_stays_one():
+    with CaptureSession() as session:
+        x = from_numpy(np.arange(3.0), "doses", session=session)
+        again = record(x * 2, {"doses": [2, 1, 0]}, session=session)
+        assert type(again) is TrackedArray
+        assert session.lineage(again[1:]).maps["doses"].backward([0]).tolist() == [1]

@@ -6,6 +6,7 @@ the values when the result is written.
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
 
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from traceprop_engine.errors import DeclarationError
 from traceprop_engine.lineage.captured import Op
 from traceprop_engine.lineage.carriers import (
-    carried,
     carried_like,
     lent,
     node_of,
@@ -78,7 +78,7 @@ def record(out: Any, inputs: DeclaredInputs, *, session: CaptureSession | None =
         array([1])
     """
     value = plain_of(out)
-    return carried(value, *_made_of(value, inputs, session))
+    return carried_like([out], value, *_made_of(value, inputs, session))
 
 
 def _made_of(
@@ -141,6 +141,7 @@ def row_wise(function: Any = None, *, of: str | Sequence[str] | None = None) -> 
         followed, out = _called(function, signature, args, kwargs)
         if not followed:
             return out
+        out = _own(out)
         if not wanted and len(followed) > 1:
             raise DeclarationError(
                 f"Several arguments of {function.__name__!r} are followed: {', '.join(followed)}",
@@ -181,6 +182,7 @@ def declares_rows(
             )
         if not followed:
             return out
+        out = _own(out)
         mine = {name: each for name, each in rows.items() if name in followed}
         return _declared(out, followed, mine, function.__name__)
 
@@ -210,6 +212,24 @@ def _declared(out: Any, followed: Mapping[str, Any], rows: Mapping[str, Any], fu
         return out
     made = _made_of(plain_of(out), [(followed[name], each) for name, each in rows.items()], None)
     return carried_like(followed.values(), plain_of(out), *made)
+
+
+def _own(out: Any) -> Any:
+    """Return what a function gave; a copy of an array that others hold, such as a buffer of it."""
+    is_shared = sys.getrefcount(out) > _REFERENCES
+    return out.copy(order="K") if type(out) is np.ndarray and is_shared else out
+
+
+def _references() -> int:
+    def counted(out: Any) -> int:
+        return sys.getrefcount(out)
+
+    out = np.empty(0)
+    return counted(out)
+
+
+_REFERENCES = _references()
+"""References to a value that one variable holds, counted by a function that gets it."""
 
 
 def _length(value: Any) -> int:

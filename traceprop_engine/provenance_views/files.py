@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from traceprop_engine.arrays import TrackedArray, from_numpy
+from traceprop_engine.arrays import TrackedArray, array, from_numpy
 from traceprop_engine.errors import CaptureError, HeaderlessFileError, SourceOptionError
-from traceprop_engine.lineage.carriers import carried, node_of, placed_of
+from traceprop_engine.lineage.carriers import Recorded, placed_of
 from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.pandas_capture import CaptureSession
 from traceprop_engine.provenance_views.numbers import chosen_columns, numbers_of
@@ -137,7 +137,7 @@ def from_pandas(
     values = numbers[:, 0] if isinstance(frame, pd.Series) else numbers
     if placed is None:
         return from_numpy(values, source_id or "frame", session=session)
-    return carried(values, node_of(placed), placed[0].steps)
+    return array(Recorded(values, placed))
 
 
 def load_source(

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from traceprop_engine.arrays import array
 from traceprop_engine.errors import StepGranularityError, UnknownRowsError
 from traceprop_engine.lineage.captured import CapturedLineage
-from traceprop_engine.lineage.carriers import carried, node_of
+from traceprop_engine.lineage.carriers import Recorded, carried, node_of
 from traceprop_engine.lineage.decode import Followed
 from traceprop_engine.lineage.marks import Mark, Placed
 from traceprop_engine.lineage.resolve import reached_inputs
@@ -87,7 +88,10 @@ class TrainingStep:
                 "give a value with one row for each sample",
             )
         mark, every = self._placed
-        return carried(batch, node_of((mark, taken(every, self.rows))), mark.steps)
+        placed = mark, taken(every, self.rows)
+        if type(batch) is np.ndarray:
+            return array(Recorded(batch, placed))
+        return carried(batch, node_of(placed), mark.steps)
 
 
 @dataclass(frozen=True, eq=False)
