@@ -305,5 +305,17 @@ def test_a_fit_on_nothing_or_of_nothing_is_refused():
         KroneckerPca.fit(gradients, 0)
     with pytest.raises(ProjectionError, match="all of them are zero"):
         KroneckerPca.fit(flat(np.zeros((3, 4))), 2)
-    with pytest.raises(ProjectionError, match="layer 'all' has a factor of 8,193"):
-        KroneckerPca.fit(flat(np.zeros((1, 8193))), 2)
+    wide = RowGradients(
+        (LayerGradients("wide", np.zeros((1, 8193)), np.zeros((1, 2))),), *np.zeros((3, 1))
+    )
+    with pytest.raises(ProjectionError, match="layer 'wide' has a factor of 8,193"):
+        KroneckerPca.fit(wide, 2)
+
+
+def test_of_a_large_layer_without_factors_the_largest_parameters_are_kept():
+    dense = np.random.default_rng(0).normal(size=(5, 9000)) * np.linspace(1, 2, 9000)
+    fitted = KroneckerPca.fit(flat(dense), 40)
+    largest = np.sort(np.argsort(-np.square(dense).sum(axis=0))[:40])
+    np.testing.assert_array_equal(fitted.project(flat(dense)), dense[:, largest])
+    again = projection_from(fitted.describe(), fitted.arrays())
+    np.testing.assert_array_equal(again.project(flat(dense)), dense[:, largest])

@@ -10,6 +10,7 @@ from traceprop_engine.attribution.checkpoints import BlockEffects
 from traceprop_engine.attribution.leave_one_out import row_blocks
 from traceprop_engine.errors import DampingError
 from traceprop_engine.gradients import RowGradients, kernel
+from traceprop_engine.gradients.kronecker_basis import weighted_moment
 
 _NEGLIGIBLE = 1e-20  # of the largest curvature: far below rounding, yet its root can be divided by
 _SINGLE = 1e-3  # of the mean diagonal: above it, float32 factors lose nothing that counts
@@ -127,18 +128,6 @@ def question_products(
     for rows in row_blocks(queries.n_rows, train.n_rows):
         products += weights[:, rows] @ kernel(queries.take(rows), train)
     return products
-
-
-def weighted_moment(
-    features: NDArray[np.floating], weights: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return ``Fᵀ diag(w) F``, ``[k, k]``: products as precise as the features, sums of float64."""
-    moment = np.zeros((features.shape[1], features.shape[1]))
-    roots = np.sqrt(weights).astype(features.dtype, copy=False)
-    for rows in row_blocks(*features.shape):
-        weighted = features[rows] * roots[rows, None]
-        moment += weighted.T @ weighted
-    return moment
 
 
 def damped_factor(matrix: NDArray[np.floating], damping: float) -> NDArray[np.floating]:

@@ -19,10 +19,10 @@ from traceprop_engine.attribution.checkpoints import (
 )
 from traceprop_engine.attribution.curvature_solvers import question_vectors
 from traceprop_engine.attribution.damping import Damping, check_damping, refuse_zero
-from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
 from traceprop_engine.attribution.kronecker_refinement import RefinedCurvature
 from traceprop_engine.errors import DampingError, EstimatorSettingError
 from traceprop_engine.gradients import RecordedTraining, RowGradients
+from traceprop_engine.gradients.kronecker_basis import KroneckerBasis, squared_entries
 
 RELATIVE_DAMPING = 0.1
 """Automatic damping of a layer, as a share of the mean eigenvalue of its curvature."""
@@ -164,7 +164,7 @@ def _fitted(
     rotated = basis.rotated(train)
     layers = [layer.products for layer in basis.layers]
     if exact:
-        layers = [exact_diagonal(layer, train.curvatures) for layer in rotated.layers]
+        layers = [squared_entries(layer, train.curvatures) for layer in rotated.layers]
     diagonal, added = np.concatenate(layers), _layer_dampings(layers, damping, train.n_rows)
     if not refinements:
         return KroneckerCurvature(basis, rotated, diagonal + added)

@@ -10,11 +10,14 @@ from traceprop_engine.attribution.curvature_solvers import (
     damped_factor,
     question_products,
     solved,
+)
+from traceprop_engine.gradients import RecordedTraining, RowGradients
+from traceprop_engine.gradients.kronecker_basis import (
+    KroneckerBasis,
+    entries,
+    squared_entries,
     weighted_moment,
 )
-from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
-from traceprop_engine.attribution.leave_one_out import row_blocks
-from traceprop_engine.gradients import LayerGradients, RecordedTraining, RowGradients
 
 _FEATURES = 2048
 
@@ -64,11 +67,9 @@ class KroneckerPCA:
         """
         basis = KroneckerBasis.of(train)
         rotated = basis.rotated(train)
-        strengths = [exact_diagonal(layer, train.curvatures) for layer in rotated.layers]
+        strengths = [squared_entries(layer, train.curvatures) for layer in rotated.layers]
         chosen = _strongest(np.concatenate(strengths), n_features)
-        features = np.empty((train.n_rows, len(chosen)), dtype=rotated.dtype)
-        for rows in row_blocks(*features.shape):
-            features[rows] = chosen_gradients(rotated.take(rows), chosen)
+        features = chosen_gradients(rotated, chosen)
         hessian = weighted_moment(features, train.curvatures)
         return cls(basis, chosen, rotated, features, damped_factor(hessian, damping), damping)
 
@@ -111,21 +112,9 @@ def chosen_gradients(gradients: RowGradients, chosen: NDArray[np.int64]) -> NDAr
     for layer in gradients.layers:
         stop = start + layer.shape.n_parameters
         first, last = np.searchsorted(chosen, [start, stop])
-        parts.append(_layer_entries(layer, chosen[first:last] - start))
+        parts.append(entries(layer, chosen[first:last] - start))
         start = stop
     return np.concatenate(parts, axis=1, dtype=gradients.dtype)
-
-
-def _layer_entries(layer: LayerGradients, places: NDArray[np.int64]) -> NDArray[np.floating]:
-    factors = layer.factors()
-    if factors is None:
-        return layer.deltas[:, places]
-    of_inputs, of_outputs = np.divmod(places, layer.shape.shape[1])
-    total = np.zeros((layer.n_rows, len(places)), dtype=layer.dtype)
-    for position in range(layer.shape.n_positions):
-        inputs, deltas = factors[0][:, position], factors[1][:, position]
-        total += inputs[:, of_inputs] * deltas[:, of_outputs]
-    return total
 
 
 def _strongest(strengths: NDArray[np.float64], k: int) -> NDArray[np.int64]:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from traceprop_engine.attribution.checkpoints import BlockEffects
 from traceprop_engine.attribution.curvature_solvers import question_vectors
-from traceprop_engine.attribution.kronecker_basis import KroneckerBasis, exact_diagonal
 from traceprop_engine.errors import EstimatorSettingError
 from traceprop_engine.gradients import RowGradients
+from traceprop_engine.gradients.kronecker_basis import KroneckerBasis, squared_entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class RefinedCurvature:
         """Find the basis and the curvature along it."""
         basis = KroneckerBasis.of(train)
         rotated = basis.rotated(train)
-        layers = [exact_diagonal(layer, train.curvatures) for layer in rotated.layers]
+        layers = [squared_entries(layer, train.curvatures) for layer in rotated.layers]
         return cls(basis, rotated, np.concatenate(layers), damping, tolerance, max_steps)
 
     @property

@@ -17,7 +17,7 @@ from traceprop_engine.attribution.checkpoints import (
     fit_each,
     train_rows,
 )
-from traceprop_engine.attribution.curvature_solvers import damped_factor, solved, weighted_moment
+from traceprop_engine.attribution.curvature_solvers import damped_factor, solved
 from traceprop_engine.attribution.damping import (
     Damping,
     check_damping,
@@ -26,6 +26,7 @@ from traceprop_engine.attribution.damping import (
 )
 from traceprop_engine.errors import EstimatorSettingError
 from traceprop_engine.gradients import RecordedTraining, RowGradients
+from traceprop_engine.gradients.kronecker_basis import weighted_moment
 from traceprop_engine.gradients.projection import Projection, ProjectionKind, random_projection
 
 N_FEATURES = 2048

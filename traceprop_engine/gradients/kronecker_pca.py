@@ -8,6 +8,12 @@ from numpy.typing import NDArray
 
 from traceprop_engine.errors import ProjectionError
 from traceprop_engine.gradients.factored_projection import describe_layout, require_layout
+from traceprop_engine.gradients.kronecker_basis import (
+    LayerBasis,
+    entries,
+    rotated,
+    squared_entries,
+)
 from traceprop_engine.gradients.layers import BLOCK_BYTES, LayerGradients, LayerShape, slices
 from traceprop_engine.gradients.rows import RowGradients
 
@@ -25,13 +31,20 @@ class LayerDirections:
 
     Attributes:
         of_inputs: Orthonormal columns, ``[d_in, r]``; ``None`` of a flat layer.
-        of_deltas: Orthonormal columns, ``[d_out, s]``, or ``[n_parameters, s]`` of a flat layer.
+        of_deltas: Orthonormal columns, ``[d_out, s]``, or ``[n_parameters, s]`` of a flat layer;
+            ``None`` of a flat layer with more than 4096 parameters, which are its directions.
         pairs: For each feature its column of `of_inputs` and of `of_deltas`, ``[n_features, 2]``.
     """
 
     of_inputs: NDArray[np.floating] | None
-    of_deltas: NDArray[np.floating]
+    of_deltas: NDArray[np.floating] | None
     pairs: NDArray[np.int64]
+
+    def entries(self, layer: LayerGradients) -> NDArray[np.floating]:
+        """Return the features of every row, ``[n, n_features]``."""
+        written = rotated(layer, self.of_inputs, self.of_deltas)
+        of_inputs, of_deltas = self.pairs.T
+        return entries(written, of_inputs * written.deltas.shape[-1] + of_deltas)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +86,11 @@ class KroneckerPca:
                 `n_features` is not positive.
         """
         _check_fit(gradients, n_features)
-        bases = [_bases(layer) for layer in gradients.layers]
+        bases = [LayerBasis.of(layer) for layer in gradients.layers]
         moments = [
-            _moments(layer, *basis) for layer, basis in zip(gradients.layers, bases, strict=True)
+            _moments(layer, basis) for layer, basis in zip(gradients.layers, bases, strict=True)
         ]
-        every = np.concatenate([moment.ravel() for moment in moments])
+        every = np.concatenate(moments)
         if not every.max(initial=0.0) > 0:
             raise ProjectionError("all of them are zero", "fit on rows with a gradient")
         order = np.argsort(-every, kind="stable")[: min(n_features, np.count_nonzero(every))]
@@ -85,8 +98,8 @@ class KroneckerPca:
         chosen[order] = True
         ends = np.cumsum([moment.size for moment in moments])[:-1]
         directions = tuple(
-            _directions(basis, part.reshape(moment.shape))
-            for basis, moment, part in zip(bases, moments, np.split(chosen, ends), strict=True)
+            _directions(basis, part)
+            for basis, part in zip(bases, np.split(chosen, ends), strict=True)
         )
         return cls(gradients.layout, directions, float(every[chosen].sum() / every.sum()))
 
@@ -110,7 +123,8 @@ class KroneckerPca:
         for position, layer in enumerate(self.directions):
             if layer.of_inputs is not None:
                 arrays[f"{position}.inputs"] = layer.of_inputs
-            arrays[f"{position}.deltas"] = layer.of_deltas
+            if layer.of_deltas is not None:
+                arrays[f"{position}.deltas"] = layer.of_deltas
             arrays[f"{position}.pairs"] = layer.pairs
         return arrays
 
@@ -125,8 +139,8 @@ class KroneckerPca:
         start = 0
         for layer, directions in zip(gradients.layers, self.directions, strict=True):
             place = slice(start, start + len(directions.pairs))
-            for rows in _row_blocks(layer, directions.of_inputs, directions.of_deltas):
-                features[rows, place] = _in_directions(layer.take(rows), directions)
+            for rows in _row_blocks(layer):
+                features[rows, place] = directions.entries(layer.take(rows))
             start = place.stop
         return features
 
@@ -135,7 +149,7 @@ def _check_fit(gradients: RowGradients, n_features: int) -> None:
     if n_features < 1:
         raise ProjectionError(f"{n_features} features are asked for", "ask for at least one")
     for layer in gradients.layout:
-        if max(layer.shape) > MAX_WIDTH:
+        if len(layer.shape) > 1 and max(layer.shape) > MAX_WIDTH:
             raise ProjectionError(
                 f"layer {layer.name!r} has a factor of {max(layer.shape):,} numbers, and principal "
                 f"directions are found up to {MAX_WIDTH:,}",
@@ -143,84 +157,35 @@ def _check_fit(gradients: RowGradients, n_features: int) -> None:
             )
 
 
-def _bases(
-    layer: LayerGradients,
-) -> tuple[NDArray[np.floating] | None, NDArray[np.floating]]:
-    factors = layer.factors()
-    if factors is None:
-        return None, _eigenvectors(layer.deltas.astype(layer.dtype, copy=False))
-    inputs, deltas = (_eigenvectors(factor.reshape(-1, factor.shape[-1])) for factor in factors)
-    return inputs, deltas
-
-
-def _eigenvectors(factor: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the eigenvectors of the second moment of the rows, the largest first."""
-    moment = np.zeros((factor.shape[1], factor.shape[1]))
-    for rows in slices(len(factor), 8192):
-        moment += factor[rows].T @ factor[rows]
-    vectors = np.linalg.eigh(moment)[1][:, ::-1]
-    return np.ascontiguousarray(vectors, dtype=factor.dtype)
-
-
-def _moments(
-    layer: LayerGradients,
-    of_inputs: NDArray[np.floating] | None,
-    of_deltas: NDArray[np.floating],
-) -> NDArray[np.float64]:
-    """Return the summed squares of the gradients in each product of directions, ``[r, s]``."""
-    n_inputs = 1 if of_inputs is None else of_inputs.shape[1]
-    moments = np.zeros((n_inputs, of_deltas.shape[1]))
-    for rows in _row_blocks(layer, of_inputs, of_deltas):
-        inputs, deltas = _rotated(layer.take(rows), of_inputs, of_deltas)
-        if inputs.shape[1] == 1:
-            moments += np.square(inputs[:, 0]).T @ np.square(deltas[:, 0])
-        else:
-            products = np.matmul(inputs.transpose(0, 2, 1), deltas)
-            moments += np.square(products).sum(axis=0, dtype=np.float64)
+def _moments(layer: LayerGradients, basis: LayerBasis) -> NDArray[np.float64]:
+    """Return the summed squares of the gradients in each product of directions, flat."""
+    moments = np.zeros(layer.shape.n_parameters)
+    for rows in _row_blocks(layer):
+        moments += squared_entries(basis.rotated(layer.take(rows)))
     return moments
 
 
-def _rotated(
-    layer: LayerGradients,
-    of_inputs: NDArray[np.floating] | None,
-    of_deltas: NDArray[np.floating],
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return the factors in the directions, ``[n, t, r]`` and ``[n, t, s]``."""
-    factors = layer.factors()
-    if factors is None or of_inputs is None:
-        deltas = layer.deltas.astype(layer.dtype, copy=False) @ of_deltas
-        return np.ones((layer.n_rows, 1, 1), dtype=deltas.dtype), deltas[:, None]
-    return factors[0] @ of_inputs, factors[1] @ of_deltas
-
-
-def _directions(
-    basis: tuple[NDArray[np.floating] | None, NDArray[np.floating]], chosen: NDArray[np.bool_]
-) -> LayerDirections:
+def _directions(basis: LayerBasis, chosen: NDArray[np.bool_]) -> LayerDirections:
     """Keep the directions that some chosen product needs."""
-    of_inputs, of_deltas = basis
-    used_inputs, used_deltas = chosen.any(axis=1), chosen.any(axis=0)
-    pairs = np.argwhere(chosen[used_inputs][:, used_deltas])
-    kept = None if of_inputs is None else np.ascontiguousarray(of_inputs[:, used_inputs])
-    return LayerDirections(kept, np.ascontiguousarray(of_deltas[:, used_deltas]), pairs)
+    products = chosen.reshape(len(basis.input_values), -1)
+    of_inputs, products = _used(basis.inputs, products)
+    of_deltas, products = _used(basis.deltas, products.T)
+    return LayerDirections(of_inputs, of_deltas, np.argwhere(products.T))
 
 
-def _in_directions(layer: LayerGradients, directions: LayerDirections) -> NDArray[np.floating]:
-    inputs, deltas = _rotated(layer, directions.of_inputs, directions.of_deltas)
-    of_inputs, of_deltas = directions.pairs.T
-    if inputs.shape[1] == 1:
-        return inputs[:, 0, of_inputs] * deltas[:, 0, of_deltas]
-    return np.matmul(inputs.transpose(0, 2, 1), deltas)[:, of_inputs, of_deltas]
+def _used(
+    directions: NDArray[np.floating] | None, products: NDArray[np.bool_]
+) -> tuple[NDArray[np.floating] | None, NDArray[np.bool_]]:
+    """Return the directions that a product is chosen of, and the lines of their products."""
+    if directions is None:
+        return None, products
+    used = products.any(axis=1)
+    return np.ascontiguousarray(directions[:, used]), products[used]
 
 
-def _row_blocks(
-    layer: LayerGradients,
-    of_inputs: NDArray[np.floating] | None,
-    of_deltas: NDArray[np.floating],
-) -> Iterator[slice]:
-    n_inputs = 1 if of_inputs is None else of_inputs.shape[1]
-    products = n_inputs * of_deltas.shape[1]
-    per_row = layer.dtype.itemsize * (2 * layer.shape.n_kept + products)
-    yield from slices(layer.n_rows, BLOCK_BYTES // (2 * per_row))
+def _row_blocks(layer: LayerGradients) -> Iterator[slice]:
+    """Yield rows whose factors, in new directions too, take a small part of `BLOCK_BYTES`."""
+    yield from slices(layer.n_rows, BLOCK_BYTES // (4 * layer.dtype.itemsize * layer.shape.n_kept))
 
 
 def directions_from(
@@ -228,10 +193,12 @@ def directions_from(
 ) -> tuple[LayerDirections, ...]:
     """Return the directions that `KroneckerPca.arrays` gave."""
     return tuple(
-        LayerDirections(
-            arrays.get(f"{position}.inputs"),
-            arrays[f"{position}.deltas"],
-            arrays[f"{position}.pairs"],
-        )
-        for position in range(len(layout))
+        _directions_from(f"{position}.", layer, arrays) for position, layer in enumerate(layout)
     )
+
+
+def _directions_from(place: str, layer: LayerShape, arrays: dict[str, NDArray]) -> LayerDirections:
+    deltas, pairs = f"{place}deltas", arrays[f"{place}pairs"]
+    if len(layer.shape) == 1:
+        return LayerDirections(None, arrays.get(deltas), pairs)
+    return LayerDirections(arrays[f"{place}inputs"], arrays[deltas], pairs)
