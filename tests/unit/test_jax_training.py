@@ -1,6 +1,7 @@
 """Trainings in JAX: what they compute, keep, save and refuse."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,11 @@ from tests.jax_precision import float64  # noqa: E402 (after the skip)
 from traceprop_engine.errors import (  # noqa: E402
     InfluenceTargetError,
     JaxTrainingError,
+    ModuleOutputsError,
     NetWeightsError,
     QueryShapeError,
     TrainingFilesError,
+    TrainingNotSavedError,
     UnknownClassError,
 )
 from traceprop_engine.gradients.net_run import NetRun  # noqa: E402
@@ -181,6 +184,10 @@ def test_the_index_of_a_frame_is_kept():
         trained(index=pd.RangeIndex(3))
 
 
+class Wrapped(NamedTuple):
+    weights: object
+
+
 def nested(params, x):
     return jnp.tanh(x @ params["in"][0]) @ params["out"]["w"] + params["out"]["b"]
 
@@ -200,15 +207,19 @@ def test_a_saved_training_is_loaded_to_the_last_bit(tmp_path):
         assert same_bits(getattr(again, name), getattr(training, name))
     assert (again.name, again.recipe, again.steps) == ("net", RECIPE, training.steps)
     assert list(again.index) == list(range(N))
-    with pytest.raises(TrainingFilesError, match="not empty"):
+    with pytest.raises(TrainingNotSavedError, match="exists already"):
         training.save(tmp_path / "saved")
-    with pytest.raises(TrainingFilesError, match="other outputs"):
+    with pytest.raises(ModuleOutputsError, match="other outputs"):
         JaxTraining.load(tmp_path / "saved", lambda params, x: nested(params, x) + 1)
-    (tmp_path / "saved" / "4.npy").write_bytes((tmp_path / "saved" / "5.npy").read_bytes())
-    with pytest.raises(TrainingFilesError, match=r"4\.npy"):
+    first, second = (tmp_path / "saved" / f"parameters-{at}.npz" for at in (1, 2))
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(TrainingFilesError, match=r"parameters-1\.npz"):
         JaxTraining.load(tmp_path / "saved", nested)
     with pytest.raises(TrainingFilesError, match=r"no training\.json"):
         JaxTraining.load(tmp_path, nested)
+    with pytest.raises(TrainingNotSavedError, match="hold a Wrapped"):
+        replace(training, initial=Wrapped(X)).save(tmp_path / "wrapped")
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
 def test_float64_is_not_loaded_where_jax_would_round_it(tmp_path):

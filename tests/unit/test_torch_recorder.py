@@ -327,8 +327,8 @@ def test_what_was_saved_is_refused_once_it_is_damaged(tmp_path):
             TorchTraining.load(tmp_path / "saved", net())
         path.write_bytes(whole)
     described = tmp_path / "saved" / "training.json"
-    described.write_text(json.dumps(json.loads(described.read_text()) | {"format": 2}))
-    with pytest.raises(TrainingFilesError, match="format 2"):
+    described.write_text(json.dumps(json.loads(described.read_text()) | {"format": "jax 1"}))
+    with pytest.raises(TrainingFilesError, match="format 'jax 1'"):
         TorchTraining.load(tmp_path / "saved", net())
     described.write_text("{")
     with pytest.raises(TrainingFilesError, match="no JSON"):

@@ -40,7 +40,7 @@ from traceprop_engine.errors.identity import (
     UnknownValueKindError,
     UnlikeFingerprintsError,
 )
-from traceprop_engine.errors.jax_training import JaxTrainingError, TrainingFilesError
+from traceprop_engine.errors.jax_training import JaxTrainingError
 from traceprop_engine.errors.lineage import (
     CaptureError,
     LineageContradictionError,
@@ -161,13 +161,16 @@ from traceprop_engine.errors.tensors import (
     UnknownRowsError,
 )
 from traceprop_engine.errors.torch_gradients import (
-    ModuleOutputsError,
     ModuleShapeError,
     ModuleStateError,
     RecordedStepsError,
-    TrainingNotSavedError,
     UndefinedRowGradientError,
     UntrainableModuleError,
+)
+from traceprop_engine.errors.training_files import (
+    ModuleOutputsError,
+    TrainingFilesError,
+    TrainingNotSavedError,
 )
 from traceprop_engine.errors.trees import (
     GroupRefitError,

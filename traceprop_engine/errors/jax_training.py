@@ -8,10 +8,3 @@ class JaxTrainingError(TracepropError):
 
     def __init__(self, culprit: str, reason: str, way_out: str) -> None:
         super().__init__(f"{culprit} {reason}; {way_out}.")
-
-
-class TrainingFilesError(TracepropError):
-    """Files of a saved training that cannot be read as what was saved."""
-
-    def __init__(self, place: str, reason: str, way_out: str) -> None:
-        super().__init__(f"The training saved in {place} cannot be loaded: {reason}; {way_out}.")

@@ -46,20 +46,3 @@ class RecordedStepsError(TracepropError):
 
     def __init__(self, reason: str, way_out: str) -> None:
         super().__init__(f"{reason}; {way_out}.")
-
-
-class ModuleOutputsError(TracepropError):
-    """A module with the right parameters that computes something else."""
-
-    def __init__(self, training: str) -> None:
-        super().__init__(
-            f"The module that was given has other outputs for the rows of training {training!r} "
-            "than the one that was trained; pass that one, built the same way."
-        )
-
-
-class TrainingNotSavedError(TracepropError):
-    """A training that cannot be written where it should be."""
-
-    def __init__(self, place: str, reason: str, way_out: str) -> None:
-        super().__init__(f"The training was not saved in {place}: {reason}; {way_out}.")

@@ -16,6 +16,7 @@ from traceprop_engine.errors import NetFormError, QueryShapeError
 from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
 from traceprop_engine.gradients.net_run import Parameters
 from traceprop_engine.gradients.stored_net import StoredNet
+from traceprop_engine.gradients.training_files import check_outputs
 from traceprop_engine.jax_gradients.features import checked_features
 from traceprop_engine.jax_gradients.files import SavedTraining, load_training, save_training
 from traceprop_engine.jax_gradients.row_wise import Scalar, row_gradients
@@ -233,13 +234,13 @@ class JaxTraining:
         return checked_features("features", given, self.features.dtype, whole=whole)
 
     def save(self, folder: Path | str) -> None:
-        """Write the training to a new folder: arrays as .npy, the rest as JSON, nothing pickled.
+        """Write the training to a new folder: arrays as .npz, the rest as JSON, nothing pickled.
 
         The net itself and the index are not written; `load` takes them again.
 
         Raises:
-            TrainingFilesError: The folder holds something, or parameters nest other things than
-                dicts, lists and tuples.
+            TrainingNotSavedError: The folder exists, or parameters nest other things than dicts,
+                lists and tuples.
         """
         kept = SavedTraining(
             self.name,
@@ -262,8 +263,9 @@ class JaxTraining:
             index: Index of the training table.
 
         Raises:
-            TrainingFilesError: A file is missing or damaged, the net is another one, or float64
-                was saved and ``jax_enable_x64`` is off.
+            TrainingFilesError: A file is missing or damaged, or float64 was saved and
+                ``jax_enable_x64`` is off.
+            ModuleOutputsError: The net is another one.
         """
         kept, outputs = load_training(Path(folder))
         initial, *checkpoints = kept.params
@@ -279,7 +281,7 @@ class JaxTraining:
             kept.rows["weights"],
             index,
         )
-        kept.check_outputs(Path(folder), training.outputs(training.features[:8]), outputs)
+        check_outputs(training.name, training.outputs(training.features[:8]), outputs)
         return training
 
     def _params(self, checkpoint: int) -> Params:

@@ -14,6 +14,7 @@ from torch import nn
 from traceprop_engine.errors import ModuleShapeError, QueryShapeError, RecordedStepsError
 from traceprop_engine.gradients import Loss, OutputTarget, RowGradients
 from traceprop_engine.gradients.stored_net import StoredNet
+from traceprop_engine.gradients.training_files import check_outputs
 from traceprop_engine.torch_gradients.capture import (
     DEFAULT_MEMORY,
     Progress,
@@ -316,7 +317,7 @@ class TorchTraining:
             saved.recipe,
             saved.memory_limit,
         )
-        saved.check_outputs(training.outputs(saved.features[:_COMPARED_ROWS]), outputs)
+        check_outputs(training.name, training.outputs(saved.features[:_COMPARED_ROWS]), outputs)
         return training
 
     def _table(self, module: nn.Module) -> Table:
