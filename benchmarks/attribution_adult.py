@@ -24,6 +24,8 @@ from traceprop_engine.training import TrainingRun, train_logistic
 L2 = 0.1
 """Strength of the penalty: scikit-learn's ``C=10``."""
 
+_FAR = 5.0
+
 Work = Callable[[], NDArray[np.floating] | AttributionScores]
 
 
@@ -63,12 +65,14 @@ def group_predictions(retrainer: RefitConvex, truth: SubsetTruth) -> str:
 
     For each number of Newton steps: Spearman's correlation with the exact refits for each query
     over subsets, and the root mean square error of its margin over its standard deviation in the
-    refits; and the processor time of one prediction.
+    refits; the processor time of one prediction; and the subsets, and the queries, in which some
+    margin is off by more than 5 log-odds.
     """
-    lines = [
-        "| Newton steps | rank correlation | lowest | error, median | largest | CPU ms each |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    columns = (
+        "Newton steps | rank correlation | lowest | error, median | largest | CPU ms each | "
+        "subsets far off | queries far off"
+    )
+    lines = [f"| {columns} |", f"|---|{'---:|' * columns.count('|')}"]
     refitted = truth.values.mean(axis=1)
     influence = InfluenceFunction.fit(retrainer.run, leave_one_out=False)
     signs = 2 * retrainer.query_labels - 1
@@ -81,9 +85,11 @@ def group_predictions(retrainer: RefitConvex, truth: SubsetTruth) -> str:
             spent.append(time.process_time() - start)
         each = spearman_columns(predicted, refitted)
         errors = np.sqrt(np.mean((predicted - refitted) ** 2, axis=0)) / refitted.std(axis=0)
+        far = np.abs(predicted - refitted) > _FAR
         lines.append(
             f"| {n_steps} | {each.mean():.4f} | {each.min():.4f} | "
-            f"{np.median(errors):.2%} | {errors.max():.1%} | {1e3 * statistics.median(spent):.1f} |"
+            f"{np.median(errors):.2%} | {errors.max():.1%} | {1e3 * statistics.median(spent):.1f} "
+            f"| {far.any(axis=1).sum()} | {far.any(axis=0).sum()} |"
         )
     heading = f"Models without {1 - truth.keep:.0%} of the rows, {truth.n_subsets} subsets:"
     return "\n".join([heading, "", *lines])

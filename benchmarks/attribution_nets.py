@@ -7,8 +7,6 @@ command only attributes. Set ``OMP_NUM_THREADS=1``; times are processor seconds 
 """
 
 import argparse
-import os
-import platform
 import statistics
 import time
 import traceback
@@ -26,6 +24,7 @@ from torch import nn
 
 from benchmarks.attribution_adult import adult_estimators, group_predictions
 from benchmarks.attribution_peers import PeerTask, TwoOutputs, peers_of
+from benchmarks.measured import machine
 from benchmarks.net_data import Table
 from benchmarks.net_settings import SETTINGS, Setting
 from traceprop_engine.attribution import (
@@ -88,7 +87,7 @@ def main() -> None:
     print(f"## {chosen.setting}: {case.origin}\n")
     print(summary(tables))
     beside = f"\n\n{case.beside}" if case.beside else ""
-    print(f"\n{tables[0].to_markdown()}{beside}\n\n{machine()}")
+    print(f"\n{tables[0].to_markdown()}{beside}\n\n{measured_on()}")
 
 
 def net_case(chosen: argparse.Namespace) -> Case:
@@ -212,19 +211,10 @@ def summary(tables: list[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """Return what the numbers were measured on."""
-    model = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        lines = described.read_text(encoding="utf-8").splitlines()
-        model = next((x.split(": ")[1] for x in lines if x.startswith("model name")), model)
+def measured_on() -> str:
+    """Return what the numbers were measured on, the packages included."""
     versions = [f"{name} {_version(name)}" for name in PACKAGES if _version(name)]
-    threads = os.environ.get("OMP_NUM_THREADS", "unset")
-    return (
-        f"{model}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}, Python "
-        f"{platform.python_version()}; {', '.join(versions)}."
-    )
+    return f"{machine('OMP_NUM_THREADS')}; {', '.join(versions)}."
 
 
 def _fit_and_score(

@@ -8,22 +8,20 @@ rows are random ones and those of the highest leverage. Times are CPU seconds; s
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks.measured import timed
 from benchmarks.training_tables import GENERATED_FEATURES, generated_table, nafld_table
 from traceprop_engine.attribution import InfluenceFunction, Target, remove_rows
 from traceprop_engine.training import TrainingRun, train_linear, train_logistic, train_softmax
 
 N_QUERIES = 20
-Result = TypeVar("Result")
 VARIANTS: dict[str, dict[str, bool | float]] = {
     "as shipped": {},
     "one Newton step": {"refit_above": 1.0},
@@ -101,7 +99,7 @@ def refit(case: Case, n_rows: int) -> Refits:
     rows = np.unique(np.concatenate([random, np.argsort(-leverage)[:n_high]]))
     features = case.queries[list(case.run.feature_names)].to_numpy()
     before = _target(case, case.run, features)
-    seconds, without = _timed(
+    seconds, without = timed(
         lambda: [_target(case, remove_rows(case.run, [row]).run, features) for row in rows]
     )
     return Refits(rows, before[:, None] - np.stack(without, axis=1), seconds)
@@ -113,8 +111,8 @@ def measure(
     """Compare scores with refits and return what is printed."""
     features = case.queries[list(case.run.feature_names)].to_numpy()
     labels = case.queries[case.run.label].to_numpy()
-    fit_seconds, influence = _timed(lambda: InfluenceFunction.fit(case.run, **options))
-    score_seconds, answer = _timed(lambda: influence.scores(features, labels, target=case.target))
+    fit_seconds, influence = timed(lambda: InfluenceFunction.fit(case.run, **options))
+    score_seconds, answer = timed(lambda: influence.scores(features, labels, target=case.target))
     scores = answer.scores[:, truth.rows]
     errors = np.abs(scores - truth.effects).sum(axis=0) / np.abs(truth.effects).sum(axis=0)
     pairs = zip(scores, truth.effects, strict=True)
@@ -150,7 +148,7 @@ def _case(
     label: str,
     target: Target,
 ) -> Case:
-    seconds, run = _timed(lambda: train(table, features=features, label=label, l2=1.0, name=name))
+    seconds, run = timed(lambda: train(table, features=features, label=label, l2=1.0, name=name))
     return Case(name, run, queries, target, seconds)
 
 
@@ -162,12 +160,6 @@ def _target(case: Case, run: TrainingRun, features: NDArray[np.float64]) -> NDAr
     shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
     right = np.take_along_axis(shares, truth[:, None], axis=1)[:, 0]
     return np.log(right) - np.log1p(-right)
-
-
-def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
 
 
 if __name__ == "__main__":

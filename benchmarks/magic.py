@@ -8,17 +8,13 @@ processor seconds of one process, of fitting and of all 300 queries, with compil
 """
 
 import argparse
-import os
-import platform
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import jax
 import numpy as np
 
+from benchmarks.measured import machine, timed
 from benchmarks.net_data import Table, digits
 from traceprop_engine.attribution import AttributionScores
 from traceprop_engine.attribution.ggn import GGN
@@ -30,8 +26,6 @@ from traceprop_engine.quality.lds import judge
 from traceprop_engine.retraining.nets import NetProblem
 from traceprop_engine.retraining.vmapped_jax import VmappedJax
 from traceprop_engine.training.recipe import TrainingRecipe
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def main() -> None:
         lines, told = measured(name, SETTINGS[name], chosen.subsets, chosen.dropped)
         print("\n".join(lines), flush=True)
         notes.append(told)
-    print("\n" + "\n".join(notes) + f"\n\n{machine()}")
+    print("\n" + "\n".join(notes) + f"\n\n{measured_on()}")
 
 
 def measured(
@@ -91,9 +85,9 @@ def measured(
 ) -> tuple[list[str], str]:
     """Return the lines of one net, and what was measured beside them."""
     table = digits()
-    seconds, training = _timed(lambda: _trained(setting, table))
-    magic_seconds, (magic, scores) = _timed(lambda: _by_magic(training, table))
-    ggn_seconds, ggn = _timed(lambda: _by_ggn(training, table))
+    seconds, training = timed(lambda: _trained(setting, table))
+    magic_seconds, (magic, scores) = timed(lambda: _by_magic(training, table))
+    ggn_seconds, ggn = timed(lambda: _by_ggn(training, table))
     lines, retraining = [], 0.0
     for truth in truths(setting, table, n_subsets, dropped):
         retraining += truth.cpu_seconds
@@ -150,19 +144,10 @@ def truths(
         )
 
 
-def machine() -> str:
+def measured_on() -> str:
     """Return what the numbers were measured on."""
-    model = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        lines = described.read_text(encoding="utf-8").splitlines()
-        model = next((x.split(": ")[1] for x in lines if x.startswith("model name")), model)
-    threads = os.environ.get("OMP_NUM_THREADS", "unset")
-    flags = os.environ.get("XLA_FLAGS", "unset")
-    return (
-        f"{model}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}, XLA_FLAGS {flags}, "
-        f"Python {platform.python_version()}, jax {jax.__version__}, numpy {np.__version__}."
-    )
+    settings = machine("OMP_NUM_THREADS", "XLA_FLAGS")
+    return f"{settings}, jax {jax.__version__}, numpy {np.__version__}."
 
 
 def _trained(setting: SmoothSetting, table: Table) -> JaxTraining:
@@ -179,12 +164,6 @@ def _by_magic(training: JaxTraining, table: Table) -> tuple[Magic, AttributionSc
 
 def _by_ggn(training: JaxTraining, table: Table) -> AttributionScores:
     return GGN.fit(training).scores(table.query_features, table.query_labels)
-
-
-def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from traceprop_engine.training.recipe import NetLoss
 from traceprop_engine.trees import BoostIn, HistogramBoosting, LeafInfluence, LeafRefit
 
 N_QUERIES = 50
-SETTINGS = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": 0}
+SETTINGS = {"max_leaf_nodes": 15, "early_stopping": False, "random_state": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,9 @@ class RefitBoosting:
         return fitted.decision_function(self.queries).reshape(self.n_query, -1)
 
 
-def case(name: str) -> RefitBoosting:
+def case(name: str, n_iterations: int) -> RefitBoosting:
     """Return a data set with its model, queries drawn from rows held out."""
+    settings = SETTINGS | {"max_iter": n_iterations}
     if name == "adult":
         train, asked = adult(one_hot=False)
         order = np.random.default_rng(0).permutation(len(train))[:2000]
@@ -105,9 +106,9 @@ def case(name: str) -> RefitBoosting:
     given = features, labels.astype(float), queries, query_labels.astype(float)
     if name == "diabetes":
         return RefitBoosting(
-            name, HistGradientBoostingRegressor(**SETTINGS), *given, "squared", "prediction"
+            name, HistGradientBoostingRegressor(**settings), *given, "squared", "prediction"
         )
-    classifier = HistGradientBoostingClassifier(**SETTINGS)
+    classifier = HistGradientBoostingClassifier(**settings)
     return RefitBoosting(name, classifier, *given, "cross_entropy", "margin")
 
 
@@ -116,10 +117,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=["breast_cancer", "diabetes", "adult"])
     parser.add_argument("--subsets", type=int, default=100)
+    parser.add_argument("--iterations", type=int, default=50, help="trees of each class")
     parser.add_argument("--rows", type=int, default=100, help="rows to refit without")
     chosen = parser.parse_args()
     for name in chosen.names:
-        report(case(name), chosen.subsets, chosen.rows)
+        report(case(name, chosen.iterations), chosen.subsets, chosen.rows)
 
 
 def report(given: RefitBoosting, n_subsets: int, n_rows: int) -> None:
