@@ -142,6 +142,53 @@ def test_numbers_that_the_array_cannot_hold_are_refused(tmp_path):
         from_csv(path, dtype=int)
 
 
+@pytest.mark.parametrize(
+    ("column", "dtype"),
+    [
+        ([1e300, 1.0], "float32"),
+        ([70_000], "float16"),
+        ([2, 0], bool),
+        ([1.0, np.nan], bool),
+        (pd.array([1, None], dtype="Int64"), bool),
+        ([1, 2], str),
+        ([1, 2], "M8[D]"),
+    ],
+)
+def test_a_type_that_would_change_the_values_is_refused(column, dtype):
+    with pytest.raises(NotNumericError, match="cannot hold in 'n'; leave dtype out"):
+        from_pandas(pd.DataFrame({"n": column}), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype"),
+    [
+        ([np.inf, np.nan, 3.5], "float32"),
+        ([1, 0], bool),
+        ([True, False], "float32"),
+        (pd.array([True, False], dtype="boolean"), "float32"),
+        (pd.array([True, None], dtype="boolean"), "float32"),
+        (pd.array([1, None], dtype="Int64"), "float32"),
+        ([1, 2], complex),
+    ],
+)
+def test_a_type_that_holds_the_values_is_taken(column, dtype):
+    wanted = pd.Series(column).astype(dtype if dtype is bool else "float64")
+    found = plain(from_pandas(pd.DataFrame({"n": column}), dtype=dtype))[:, 0]
+    np.testing.assert_array_equal(found, wanted.to_numpy())
+
+
+def test_columns_are_a_list_of_names_that_there_are(visits):
+    for columns in ("id", []):
+        with pytest.raises(SourceOptionError, match="pass a list of names"):
+            from_csv(visits, columns=columns)
+        with pytest.raises(SourceOptionError, match="The frame: columns is"):
+            from_pandas(pd.DataFrame({"i": [1], "d": [2]}), columns=columns)
+    with pytest.raises(UnknownColumnError, match="'doses'"):
+        from_csv(visits, columns=["doses"])
+    with pytest.raises(UnknownColumnError, match="'0'"):
+        from_pandas(pd.DataFrame({"a": [1]}), columns=[0])
+
+
 def test_a_type_in_the_place_of_the_name_is_refused(visits):
     """There it was the second argument."""
     with pytest.raises(SourceOptionError, match=r"source_id is <class 'float'>.*dtype="):

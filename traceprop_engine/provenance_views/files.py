@@ -8,13 +8,18 @@ import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
 from traceprop_engine.arrays import TrackedArray, array, from_numpy
-from traceprop_engine.errors import CaptureError, HeaderlessFileError, SourceOptionError
+from traceprop_engine.errors import (
+    CaptureError,
+    HeaderlessFileError,
+    SourceOptionError,
+    SourceParseError,
+)
 from traceprop_engine.lineage.carriers import Recorded, placed_of
 from traceprop_engine.lineage.graph import default_graph
 from traceprop_engine.lineage.pandas_capture import CaptureSession
-from traceprop_engine.provenance_views.numbers import chosen_columns, numbers_of
+from traceprop_engine.provenance_views.numbers import chosen_columns, named_columns, numbers_of
 from traceprop_engine.provenance_views.source_facts import remember_version, require_version
-from traceprop_engine.sources import SourceFormat, SourceVersion, read_source
+from traceprop_engine.sources import SourceFormat, SourceVersion, read_source, scan_source
 
 _TEXT_WAY_OUT = (
     "take other columns with columns=[...], or follow text in a session: load_source(session, path)"
@@ -51,22 +56,22 @@ def from_csv(
         HeaderlessFileError: The first line reads like values.
         SourceIdTakenError: The name stands for another version of a file.
         CaptureError: The name stands for an input with another number of rows.
-        SourceError: The file cannot be read as CSV, or ``source_id`` is no text.
+        SourceError: The file cannot be read as CSV, ``source_id`` is no text, or ``columns`` no
+            list of names.
     """
     _require_text(path, source_id)
-    taken = None if columns is None else {"usecols": set(columns).__contains__}
-    version, frame = read_source(
-        path,
-        name=source_id,
-        format="csv",
-        delimiter=delimiter,
-        encoding=encoding,
-        read_options=taken,
-    )
+    names = named_columns(columns, path)
+    taken = None if names is None else {"usecols": set(names).__contains__}
+    form: Any = {"format": "csv", "delimiter": delimiter, "encoding": encoding}
+    try:
+        version, frame = read_source(path, name=source_id, read_options=taken, **form)
+    except SourceParseError:
+        # Where no such column is there is nothing to read; that is what is to be said.
+        _require_columns(scan_source(path, **form), names)
+        raise
     _require_header(version)
-    if columns is not None:
-        chosen_columns(pd.DataFrame(columns=list(version.columns)), columns)
-    return _tracked(version, chosen_columns(frame, columns), dtype, session)
+    _require_columns(version, names)
+    return _tracked(version, chosen_columns(frame, names), dtype, session)
 
 
 def from_parquet(
@@ -92,11 +97,13 @@ def from_parquet(
         NotNumericError: A column holds no numbers, or numbers that ``dtype`` cannot hold.
         SourceIdTakenError: The name stands for another version of a file.
         CaptureError: The name stands for an input with another number of rows.
-        SourceError: The file cannot be read as Parquet, or has no such column.
+        SourceError: The file cannot be read as Parquet, or has no such column, or ``columns`` is no
+            list of names.
     """
-    taken = None if columns is None else {"columns": list(columns)}
+    names = named_columns(columns, path)
+    taken = None if names is None else {"columns": names}
     version, frame = read_source(path, name=source_id, format="parquet", read_options=taken)
-    return _tracked(version, chosen_columns(frame, columns), dtype, session)
+    return _tracked(version, chosen_columns(frame, names), dtype, session)
 
 
 def from_pandas(
@@ -121,6 +128,7 @@ def from_pandas(
     Raises:
         NotNumericError: A column holds no numbers, or numbers that ``dtype`` cannot hold.
         UnknownColumnError: The frame has no such column.
+        SourceOptionError: ``columns`` is no list of names.
         CaptureError: The name stands for an input with another number of rows, or the frame is
             followed and gets a new name or session.
     """
@@ -131,8 +139,9 @@ def from_pandas(
             "leave source_id and session out, or pass a plain copy of its values",
         )
     table = frame.to_frame() if isinstance(frame, pd.Series) else frame
+    names = named_columns(columns, "The frame")
     numbers = numbers_of(
-        chosen_columns(table, columns), "The frame", dtype, "turn it into numbers, or leave it out"
+        chosen_columns(table, names), "The frame", dtype, "turn it into numbers, or leave it out"
     )
     values = numbers[:, 0] if isinstance(frame, pd.Series) else numbers
     if placed is None:
@@ -192,6 +201,10 @@ def _tracked(
     tracked = from_numpy(numbers, version.name, session=session)
     remember_version(notes, version)
     return tracked
+
+
+def _require_columns(version: SourceVersion, names: list[str] | None) -> None:
+    chosen_columns(pd.DataFrame(columns=list(version.columns)), names)
 
 
 def _require_text(path: Path | str, source_id: object) -> None:

@@ -1,18 +1,34 @@
 """Columns of a frame as one array of numbers, or a refusal that names the column."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from traceprop_engine.errors import NotNumericError, UnknownColumnError
+from traceprop_engine.errors import NotNumericError, SourceOptionError, UnknownColumnError
 
 _NUMBER_KINDS = "biuf"
 _EXACT_IN_FLOAT = 1 << 53
 
 Check = Callable[[pd.Series], bool]
+
+
+def named_columns(columns: Sequence[str] | None, where: Path | str) -> list[str] | None:
+    """Return the names of the columns to take; ``None`` for all.
+
+    Raises:
+        SourceOptionError: They are one text, or none.
+    """
+    if columns is None:
+        return None
+    names = list(columns)
+    if isinstance(columns, str) or not names:
+        way_out = "pass a list of names, or leave it out for all columns"
+        raise SourceOptionError(where, f"columns is {columns!r}", way_out)
+    return names
 
 
 def chosen_columns(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -25,7 +41,7 @@ def chosen_columns(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.Dat
         return frame
     for name in columns:
         if name not in frame.columns:
-            raise UnknownColumnError(name, [str(each) for each in frame.columns])
+            raise UnknownColumnError(str(name), [str(each) for each in frame.columns])
     return frame[list(columns)]
 
 
@@ -47,11 +63,11 @@ def numbers_of(
     wanted = np.dtype(np.float64 if dtype is None else dtype)
     if dtype is None:
         _refuse(frame, _is_wide, where, _WIDE, "pass dtype='int64'")
-    elif wanted.kind in "iu":
-        bounds = np.iinfo(str(wanted))
+    else:
         problem = f"values that {wanted} cannot hold"
-        out_of_range = _cannot_hold(int(bounds.min), int(bounds.max))
-        _refuse(frame, out_of_range, where, problem, "leave dtype out, or fill and round first")
+        _refuse(
+            frame, _refusal_of(wanted), where, problem, "leave dtype out, or fill and round first"
+        )
     return _array(frame, wanted)
 
 
@@ -70,6 +86,19 @@ def _is_wide(column: pd.Series) -> bool:
     if column.dtype.kind not in "iu" or not column.count():
         return False
     return int(column.max()) > _EXACT_IN_FLOAT or int(column.min()) < -_EXACT_IN_FLOAT
+
+
+def _refusal_of(dtype: np.dtype[Any]) -> Check:
+    """Return what says of a column that a type would change its values by more than rounding."""
+    if dtype.kind == "b":
+        return _cannot_hold(0, 1)
+    if dtype.kind in "iu":
+        bounds = np.iinfo(str(dtype))
+        return _cannot_hold(int(bounds.min), int(bounds.max))
+    if dtype.kind not in "fc":
+        return lambda _: True
+    most = float(np.finfo(dtype).max)
+    return lambda column: bool((column.abs()[np.isfinite(column)] > most).any())
 
 
 def _cannot_hold(low: int, high: int) -> Check:
