@@ -165,9 +165,15 @@ def test_questions_that_do_not_fit_are_refused(tmp_path):
         "NaN or infinity": ([ScoredShards(shards, np.full((1, 3), np.nan))], 1),
         r"queries must be finite numbers \[n_query": ([ScoredShards(shards, np.ones(3))], 1),
         r"scale must be \[5\]": ([ScoredShards(shards, np.ones((1, 3)), np.ones(4))], 1),
+        "scale must be finite, got nan for row 2": (
+            [ScoredShards(shards, np.ones((1, 3)), np.array([1, 0, np.nan, 0, np.inf]))],
+            1,
+        ),
         "of the same rows": ([one, ScoredShards(fewer, np.ones((1, 3)))], 1),
         "queries must be 1 as in the first": ([one, ScoredShards(shards, np.ones((2, 3)))], 1),
     }
     for complaint, (terms, k) in cases.items():
         with pytest.raises(GradientShapeError, match=complaint):
             strongest_rows(terms, k)
+    with pytest.raises(GradientShapeError, match=r"direction must be one of .*'raises'.*got 'up'"):
+        strongest_rows([one], 1, direction="up")

@@ -236,6 +236,10 @@ def test_queries_that_do_not_fit_are_refused():
         fitted.scores(queries, labels[:4])
     with pytest.raises(QueryShapeError, match="k must be at least 1"):
         fitted.top_k(queries, 0, labels=labels)
+    with pytest.raises(QueryShapeError, match=r"direction must be one of .*'raises'.*got 'up'"):
+        fitted.top_k(queries, 1, labels=labels, direction="up")
+    with pytest.raises(QueryShapeError, match="direction must be one of"):
+        fitted.scores(queries, labels).top_k(1, direction="up")
     squared = GGN.fit(tiny_net(n_outputs=1, loss="squared"))
     with pytest.raises(InfluenceTargetError, match="is of classifiers"):
         squared.scores(queries, labels, target="margin")

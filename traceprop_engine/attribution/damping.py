@@ -93,7 +93,7 @@ class TrainingTime:
                 total += max(along, 0.0) / square
                 explained += along * abs(along) / square
         whole = steps[-1] / (steps[-1] - steps[0])
-        return cls(total * whole, max(explained, 0.0) / moved if moved else 0.0)
+        return cls(total * whole, float(np.clip(explained / moved, 0.0, 1.0)) if moved else 0.0)
 
 
 def training_dampings(

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,9 @@ from traceprop_engine.attribution.group_scores import (
 )
 from traceprop_engine.attribution.targets import Target
 from traceprop_engine.errors import QueryShapeError, RollUpError, ScoreGroupsError
+from traceprop_engine.gradients.streaming import Direction
 from traceprop_engine.lineage.captured import CapturedLineage
 from traceprop_engine.lineage.row_map import RowMap
-
-Direction = Literal["both", "raises", "lowers"]
-"""Which rows to rank: all by the size of their score, or those that raise or lower the target."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +258,12 @@ def strongest(
     """Return the ``k`` rows with the largest scores in a direction, the first of ties first.
 
     Undefined scores are left out.
+
+    Raises:
+        QueryShapeError: There is no such direction.
     """
+    if direction not in get_args(Direction):
+        raise QueryShapeError("direction", f"one of {get_args(Direction)}", repr(direction))
     strength = {"both": np.abs(scores), "raises": scores, "lowers": -scores}[direction]
     qualifies = np.isfinite(scores) if direction == "both" else strength > 0
     if k < len(strength):  # sorting all rows would take longer than scoring them

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from traceprop_engine.gradients.shards import GradientShards, available_cores
 from traceprop_engine.gradients.stored_numbers import StoredDtype, decode
 
 Direction = Literal["both", "raises", "lowers"]
-"""Which rows to rank: all by the size of their score, or those with a positive or negative one."""
+"""Which rows to rank: all by the size of their score, or those that raise or lower the target."""
 
 _GEMM_FROM = 10  # queries
 _CHUNK_ROWS = 32_768  # between two selections of the strongest rows
@@ -86,9 +86,11 @@ def strongest_rows(
 
     Raises:
         GradientShapeError: There is no term, terms are of other rows or queries, queries do not
-            fit the shards or are not finite, or `k` is below 1.
+            fit the shards, numbers are not finite, `k` is below 1, or there is no such direction.
     """
     _check(terms, k)
+    if direction not in get_args(Direction):
+        raise GradientShapeError("direction", f"one of {get_args(Direction)}", repr(direction))
     found = _Strongest(len(terms[0].queries), k, direction)
     scorers = [_scorer(term) for term in terms]
     chunks = list(_chunks(terms))
@@ -315,5 +317,10 @@ def _check_term(term: ScoredShards) -> None:
         raise GradientShapeError(
             "queries", f"of {width:,} numbers as the shards", f"{term.queries.shape[1]:,}"
         )
-    if term.scale is not None and term.scale.shape != (term.shards.n_rows,):
+    if term.scale is None:
+        return
+    if term.scale.shape != (term.shards.n_rows,):
         raise GradientShapeError("scale", f"[{term.shards.n_rows}]", f"shape {term.scale.shape}")
+    if not np.isfinite(term.scale).all():
+        row = int(np.flatnonzero(~np.isfinite(term.scale))[0])
+        raise GradientShapeError("scale", "finite", f"{term.scale[row]} for row {row}")
