@@ -12,6 +12,7 @@ from traceprop_engine.errors import (
     InfluenceTargetError,
     QueryShapeError,
     UndefinedRowGradientError,
+    UnknownClassError,
     UntrainableModuleError,
 )
 from traceprop_engine.torch_gradients import row_gradients
@@ -639,8 +640,8 @@ def test_no_hook_stays_behind_when_the_module_fails():
         ({"target": "margin", "loss": "squared"}, InfluenceTargetError, "for squared"),
         ({"target": "logit", "labels": None}, QueryShapeError, "labels"),
         ({"labels": None}, QueryShapeError, "labels"),
-        ({"labels": np.full(N, 3)}, QueryShapeError, "3 at row 0"),
-        ({"labels": np.full(N, 0.5)}, QueryShapeError, "0.5 at row 0"),
+        ({"labels": np.full(N, 3)}, UnknownClassError, "3 is not a class"),
+        ({"labels": np.full(N, 0.5)}, UnknownClassError, "0.5 is not a class"),
         ({"labels": np.zeros(N - 1)}, QueryShapeError, r"\[8\]"),
         ({"labels": [np.nan] * N, "loss": "squared"}, QueryShapeError, "finite, got nan at row 0"),
         ({"labels": np.array(["a"] * N)}, QueryShapeError, "encode classes"),

@@ -22,6 +22,7 @@ from traceprop_engine.errors import (
     TrainingFilesError,
     TrainingNotSavedError,
     UndefinedRowGradientError,
+    UnknownClassError,
     UntrainableModuleError,
 )
 from traceprop_engine.gradients import RecordedTraining, RowGradients
@@ -491,7 +492,7 @@ def test_what_could_not_be_attributed_is_refused_before_the_loop():
     mixing = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False)).double()
     with pytest.raises(UndefinedRowGradientError, match="'1'"), training_context(mixing, x, y):
         pytest.fail("the loop ran")
-    with pytest.raises(QueryShapeError, match="labels"), training_context(net(), x, y + 1):
+    with pytest.raises(UnknownClassError, match="3"), training_context(net(), x, y + 1):
         pytest.fail("the loop ran")
 
 
@@ -545,7 +546,7 @@ def test_a_training_comes_from_saved_state_dicts_too():
         ({"steps": (2,)}, RecordedStepsError, "ascending"),
         ({"states": (), "steps": ()}, RecordedStepsError, "at least one"),
         ({"labels": np.zeros(3, int)}, QueryShapeError, "labels"),
-        ({"labels": np.full(N, 3)}, QueryShapeError, "classes 0 to 2"),
+        ({"labels": np.full(N, 3)}, UnknownClassError, "3 is not a class"),
         ({"index": pd.RangeIndex(3)}, QueryShapeError, "index"),
         ({"loss": "squared"}, QueryShapeError, "one number for each row"),
         ({"features": np.zeros((N, 4), complex)}, QueryShapeError, "numbers"),

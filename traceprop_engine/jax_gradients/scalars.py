@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from traceprop_engine.errors import InfluenceTargetError, QueryShapeError, UnknownClassError
+from traceprop_engine.errors import InfluenceTargetError, QueryShapeError
 from traceprop_engine.gradients import Loss, NamedTarget, OutputTarget
+from traceprop_engine.gradients.labels import encode_labels
 
 _NEED_LABELS: Final = {"cross_entropy": ("margin", "loss", "logit"), "squared": ("loss",)}
 
@@ -78,27 +79,6 @@ def slopes_of(
 def own_target(loss: Loss) -> NamedTarget:
     """Return the target of a loss where none is named."""
     return "margin" if loss == "cross_entropy" else "prediction"
-
-
-def encode_labels(labels: Any, loss: Loss, n_outputs: int, n: int) -> NDArray[np.generic]:
-    """Return labels as losses read them: classes as int32 from 0, or float64 values, ``[n]``.
-
-    Raises:
-        QueryShapeError: There is not one label for each of ``n`` rows, or one is not a number.
-        UnknownClassError: A class is not a whole number from 0 to the number of classes - 1.
-    """
-    given = np.asarray(labels)
-    if given.shape != (n,):
-        raise QueryShapeError("labels", f"one for each of {n} rows", str(list(given.shape)))
-    if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
-        raise QueryShapeError("labels", "finite numbers", f"dtype {given.dtype} or a missing value")
-    if loss == "squared":
-        return given.astype(np.float64)
-    classes = range(max(n_outputs, 2))
-    known = np.isin(given, classes)
-    if not known.all():
-        raise UnknownClassError(given[~known][0].item(), tuple(classes))
-    return given.astype(np.int32)
 
 
 def encode_query_labels(

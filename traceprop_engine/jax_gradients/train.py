@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from traceprop_engine.errors import JaxTrainingError, QueryShapeError
+from traceprop_engine.gradients.labels import encode_labels
 from traceprop_engine.jax_gradients.features import checked_features
 from traceprop_engine.jax_gradients.jax_training import MEMORY_BYTES, JaxTraining
 from traceprop_engine.jax_gradients.row_wise import leaf_names
-from traceprop_engine.jax_gradients.scalars import encode_labels
 from traceprop_engine.jax_gradients.steps import (
     Apply,
     Params,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -102,43 +102,10 @@ def slopes_and_curvatures(
     return (-doubt).cpu().numpy(), (doubt * torch.sigmoid(values)).cpu().numpy()
 
 
-def encode_labels(labels: ArrayLike | None, n: int, loss: Loss, outputs: Tensor) -> Tensor:
-    """Return labels as the scalars read them, ``[n]``; zeros where there are none.
-
-    Args:
-        labels: Positions of the classes, or values.
-        n: Rows.
-        loss: Which of the two.
-        outputs: Any outputs of the module, for their number, device and type.
-
-    Raises:
-        QueryShapeError: There is not one finite label for each row, or it is no class.
-    """
-    if labels is None:
-        return torch.zeros(n, dtype=torch.int64, device=outputs.device)
-    given = np.asarray(labels)
-    if given.shape != (n,):
-        raise QueryShapeError("labels", f"one for each of {n} rows", str(list(given.shape)))
-    if given.dtype.kind not in "biuf":
-        raise QueryShapeError("labels", "numbers (encode classes as 0, 1, ...)", str(given.dtype))
-    if loss == "squared":
-        _require(np.isfinite(given), "finite", given)
-        return torch.as_tensor(np.array(given), dtype=outputs.dtype, device=outputs.device)
-    classes = max(outputs.shape[1], 2)
-    _require(np.isin(given, range(classes)), f"classes 0 to {classes - 1}", given)
-    return torch.as_tensor(given.astype(np.int64), device=outputs.device)
-
-
 def close(first: Tensor, second: Tensor) -> bool:
     """Say whether outputs are equal up to rounding: half of their digits."""
     tolerance = float(torch.finfo(first.dtype).eps) ** 0.5
     return torch.allclose(first, second, rtol=tolerance, atol=tolerance, equal_nan=True)
-
-
-def _require(right: NDArray[np.bool_], wanted: str, labels: NDArray[np.generic]) -> None:
-    if not right.all():
-        row = int(np.flatnonzero(~right)[0])
-        raise QueryShapeError("labels", wanted, f"{labels[row]!s} at row {row}")
 
 
 def _logit(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from traceprop_engine.errors import QueryShapeError
 from traceprop_engine.gradients import Loss
+from traceprop_engine.gradients.labels import encode_labels
 from traceprop_engine.torch_gradients.modules import (
     refuse_undefined,
     trained_parameters,
     undisturbed,
 )
 from traceprop_engine.torch_gradients.scalars import (
-    encode_labels,
     rows_of_outputs,
     trained_scalar,
 )
@@ -64,12 +64,13 @@ def read_table(
     Raises:
         UndefinedRowGradientError: A layer mixes rows.
         QueryShapeError: There are no rows, or the module cannot read them, or labels do not fit.
+        UnknownClassError: A label is no class of the module.
     """
     refuse_undefined(module)
     array = checked_features(features)
     like = next(iter(trained_parameters(module).values()))
     outputs = _first_outputs(module, feature_tensor(array[:1], like))
-    return Table(array, encode_labels(labels, len(array), loss, outputs), like.detach())
+    return Table(array, _encoded(labels, len(array), loss, outputs), like.detach())
 
 
 def checked_features(features: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -128,6 +129,14 @@ def check_rows(
 def blocks_of(n: int, rows: int) -> Iterator[slice]:
     """Return consecutive blocks of at most ``rows`` rows."""
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
+
+
+def _encoded(labels: NDArray[np.generic] | None, n: int, loss: Loss, outputs: Tensor) -> Tensor:
+    """Return labels as the scalars read them, ``[n]``; zeros where there are none."""
+    if labels is None:
+        return torch.zeros(n, dtype=torch.int64, device=outputs.device)
+    encoded = torch.from_numpy(encode_labels(labels, loss, outputs.shape[1], n))
+    return encoded.to(outputs.device, outputs.dtype if loss == "squared" else torch.int64)
 
 
 def _first_outputs(module: nn.Module, row: Tensor) -> Tensor:
