@@ -1,5 +1,7 @@
 """Nets in a store: what comes back, and that it explains as the net itself does."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -225,3 +227,24 @@ def test_a_training_of_other_rows_than_the_table_is_refused():
             label="y",
             fit=lambda x, y: train_torch(module_for(1), x[1:], y[1:], RECIPE, name="net"),
         )
+
+
+NET_BLOCKS = """
+    SELECT min(parameters_block) AS block FROM net_checkpoint
+    UNION ALL SELECT min(inputs_block) FROM net_gradient
+    UNION ALL SELECT min(deltas_block) FROM net_gradient
+    UNION ALL SELECT min(block) FROM net_scalar
+"""
+
+
+def test_the_blocks_of_a_net_are_no_garbage_and_are_verified(case, tmp_path):
+    store = Store.open(shutil.copytree(case[0].directory, tmp_path / "store"))
+    orphan = store.put_array(np.ones((1, 1), dtype=np.float32))
+    assert store.gc(0.0).blocks == (orphan,)
+    assert store.verify().problems == ()
+    blocks = store.query(NET_BLOCKS)["block"].to_pylist()
+    for block in blocks:
+        path = store.directory / "blocks" / block[:2] / f"{block}.parquet"
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert {problem.subject for problem in store.verify().problems} == set(blocks)
+    assert len(set(blocks)) == 4
