@@ -4,9 +4,11 @@ A second oracle stands in the queries themselves: bit masks of the rows that eac
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -20,9 +22,16 @@ N_BATCHES, PER_BATCH = 18, 12
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB with the tables, from each of which one row can be taken away."""
+    """The tables, from each of which one row can be taken away."""
+    with connected(tables()) as connection:
+        yield connection
+
+
+@contextmanager
+def connected(frames: Mapping[str, pd.DataFrame]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Lend a DuckDB with tables, from each of which one row can be taken away."""
     with duckdb.connect(config={"threads": 1}) as connection:
-        for name, frame in tables().items():
+        for name, frame in frames.items():
             connection.register("frame", frame)
             connection.execute(f"CREATE TABLE {name}_all AS FROM frame")
             connection.execute(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.oracle.test_sql_lineage import rows_of, unexplained
+from tests.oracle.test_sql_lineage import connected, rows_of, unexplained
 from traceprop_engine.sql_queries import trace_query
 
 pytestmark = pytest.mark.oracle
@@ -117,15 +117,8 @@ def frames() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB with the tables, from each of which one row can be taken away."""
-    with duckdb.connect(config={"threads": 1}) as connection:
-        for name, frame in frames().items():
-            connection.register("frame", frame)
-            connection.execute(f"CREATE TABLE {name}_all AS FROM frame")
-            connection.execute(
-                f"CREATE VIEW {name} AS FROM {name}_all "
-                f"WHERE id IS DISTINCT FROM getvariable('{name}_gone')"
-            )
+    """The tables, from each of which one row can be taken away."""
+    with connected(frames()) as connection:
         yield connection
 
 
