@@ -218,6 +218,13 @@ def test_a_frame_of_the_session_is_not_loaded_again():
             session.load(frame.head(2), "b")
 
 
+@pytest.mark.parametrize("ask", ["lineage", "finish", "detach"])
+@pytest.mark.parametrize("value", [np.ones(3), [1, 2], None])
+def test_what_carries_no_rows_is_refused(ask, value):
+    with CaptureSession() as session, pytest.raises(CaptureError, match=r"^An? \w+ cannot say"):
+        getattr(session, ask)(value)
+
+
 def test_nothing_can_be_asked_of_a_session_that_is_not_open():
     session = CaptureSession()
     with pytest.raises(CaptureError, match="not open"):

@@ -157,7 +157,8 @@ class CaptureSession(Openable):
         """Return how the rows of a result follow from the rows of the inputs.
 
         Raises:
-            CaptureError: The session is not open: later changes would have gone unseen.
+            CaptureError: The session is not open: later changes would have gone unseen. Or the
+                result is of a type that carries no rows, such as a plain array.
         """
         return self._followed(result).lineage()
 
@@ -165,7 +166,7 @@ class CaptureSession(Openable):
         """Return a result as the user's code made it, not followed any more, and its lineage.
 
         Raises:
-            CaptureError: The session is not open.
+            CaptureError: The session is not open, or the result is of a type that carries no rows.
         """
         plain, followed = self.detach(result)
         return plain, followed.lineage()
@@ -176,7 +177,7 @@ class CaptureSession(Openable):
         That is worked out when it is asked for its lineage, which may be after the session.
 
         Raises:
-            CaptureError: The session is not open.
+            CaptureError: The session is not open, or the result is of a type that carries no rows.
         """
         followed = self._followed(result)
         return unmarked(result), followed
@@ -187,6 +188,12 @@ class CaptureSession(Openable):
             return followed_value(result, self._notes)
         if isinstance(result, pd.Index):
             return Followed.now(len(result), self._placed(result), None, self._notes)
+        if not isinstance(result, (pd.DataFrame, pd.Series)):
+            raise CaptureError(
+                f"A {type(result).__name__} cannot say which rows it holds",
+                "ask for the frame, array or tensor that it was made of, or declare its rows with "
+                "`record`",
+            )
         *columns, index = [self._placed(axis) for axis in result._mgr.axes]
         return Followed.now(len(result), index, columns[0] if columns else None, self._notes)
 
