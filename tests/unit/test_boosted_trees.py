@@ -106,6 +106,19 @@ def test_a_tree_that_was_changed_after_the_training_is_refused():
         LeafInfluence.fit(model, features, labels)
 
 
+@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("settings", [{}, {"warm_start": True}])
+def test_what_was_read_stays_when_estimator_and_labels_change_afterwards(kind, settings):
+    features, _ = _table()
+    labels = features[:, 0] * 2
+    estimator = _regressor(features, labels, **settings)
+    fitted = kind.fit(HistogramBoosting.of(estimator), features, labels)
+    before = fitted.scores(features[:4]).scores
+    estimator.set_params(max_iter=5).fit(-features, labels**2)
+    labels += 7
+    np.testing.assert_array_equal(fitted.scores(features[:4]).scores, before)
+
+
 def test_questions_that_the_model_has_no_answer_to_are_refused():
     features, labels = _table(n_classes=3)
     fitted = BoostIn.fit(HistogramBoosting.of(_classifier(features, labels)), features, labels)

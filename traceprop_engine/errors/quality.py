@@ -7,7 +7,7 @@ class RetrainingError(TracepropError):
     """Models cannot be retrained in this way."""
 
     def __init__(self, what: str, reason: str, way_out: str) -> None:
-        super().__init__(f"{what} cannot be retrained on: {reason}; {way_out}.")
+        super().__init__(f"{what} cannot be used: {reason}; {way_out}.")
 
 
 class RetrainingFileError(TracepropError):

@@ -20,7 +20,8 @@ class HistogramBoosting:
     """The trees of a fitted ``HistGradientBoostingClassifier`` or ``-Regressor``.
 
     Missing values, categorical features, interaction constraints and random subsets of features
-    are fine: they decide the trees' structure alone. See `BoostedTrees` for the attributes.
+    are fine: they decide the trees' structure alone. The estimator may be fitted again afterwards;
+    what was read stays. See `BoostedTrees` for the attributes.
     """
 
     estimator: Any  # its trees have no public names
@@ -43,14 +44,16 @@ class HistogramBoosting:
                 out for early stopping.
         """
         _refuse(estimator)
-        predictors = [tree for trees in estimator._predictors for tree in trees]  # noqa: SLF001 - no public way
+        held = copy(estimator)
+        held._predictors = list(estimator._predictors)  # noqa: SLF001 - a warm start adds to the list
+        predictors = [tree for trees in held._predictors for tree in trees]  # noqa: SLF001 - no public way
         values = [tree.nodes["value"][tree.nodes["is_leaf"] == 1] for tree in predictors]
         classes = tuple(getattr(estimator, "classes_", ()))
         family: Family = "linear"
         if classes:
             family = "logistic" if len(classes) == 2 else "softmax"  # noqa: PLR2004 - two classes
         return cls(
-            estimator=estimator,
+            estimator=held,
             name=type(estimator).__name__,
             family=family,
             classes=classes,

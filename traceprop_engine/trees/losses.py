@@ -21,13 +21,13 @@ _NO_RATE = np.finfo(np.float64).eps
 def answers(
     family: Family, labels: NDArray[np.generic] | Sequence[object], classes: Sequence[object]
 ) -> NDArray[np.float64]:
-    """Return what each output should be, ``[n_outputs, n_rows]``.
+    """Return what each output should be, ``[n_outputs, n_rows]``, in an array of its own.
 
     Raises:
         UnknownClassError: A label is not one of the classes.
     """
     if family == "linear":
-        return np.asarray(labels, dtype=np.float64)[None]
+        return np.array(labels, dtype=np.float64)[None]
     positions = class_positions(labels, classes)
     if family == "logistic":
         return positions[None]
