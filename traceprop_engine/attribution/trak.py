@@ -99,24 +99,16 @@ class TRAK(CheckpointEstimator):
             RowGradientsError: A gradient, slope or curvature is not finite.
         """
         check_damping(damping)
-        kept = min(n_features, training.n_parameters)
-        if checked_memory(memory_bytes) < 8 * kept**2:
-            wanted = f"at least {8 * kept**2} for {kept} features"
-            raise EstimatorSettingError("memory_bytes", wanted, memory_bytes)
+        _check_features(training, n_features, damping, memory_bytes)
         chosen = chosen_checkpoints(training, checkpoints)
-        if kept >= training.n_train:
-            refuse_zero(damping, f"{kept} features of {training.n_train} rows can fit anything")
-        fits = [
-            partial(
-                ProjectedCurvature.fit,
-                damping=damping,
-                n_features=n_features,
-                kind=projection,
-                curvature=curvature,
-                seed=(seed + checkpoint) % _SEEDS,
-            )
-            for checkpoint in chosen
-        ]
+        fit = partial(
+            ProjectedCurvature.fit,
+            damping=damping,
+            n_features=n_features,
+            kind=projection,
+            curvature=curvature,
+        )
+        fits = [partial(fit, seed=(seed + checkpoint) % _SEEDS) for checkpoint in chosen]
         trains = (train_rows(training, checkpoint) for checkpoint in chosen)
         fitted, pushes = fit_each(trains, fits, progress)
         kept = fitted[0].floats_per_question  # a factored projection may have fewer
@@ -188,3 +180,14 @@ class ProjectedCurvature:
         answer = solved(self.factor, features.T)
         directions = answer.astype(self.features.dtype, copy=False)
         return lambda rows: (self.features[rows] @ directions).T
+
+
+def _check_features(
+    training: RecordedTraining, n_features: int, damping: Damping, memory_bytes: int
+) -> None:
+    kept = min(n_features, training.n_parameters)
+    if checked_memory(memory_bytes) < 8 * kept**2:
+        wanted = f"at least {8 * kept**2} for {kept} features"
+        raise EstimatorSettingError("memory_bytes", wanted, memory_bytes)
+    if kept >= training.n_train:
+        refuse_zero(damping, f"{kept} features of {training.n_train} rows can fit anything")
