@@ -237,6 +237,14 @@ PURE = [
     lambda x: x[()],
     lambda x: np.einsum("ji", x),
     lambda x: np.median(x, axis=1, overwrite_input=True),
+    lambda x: np.percentile(x, [10, 20, 30, 40, 50, 60], axis=1),
+    lambda x: np.quantile(x, [0.1, 0.5], axis=1, keepdims=True)[0],
+    lambda x: np.apply_along_axis(lambda row: np.outer(row, row), 1, x[:3]),
+    lambda x: np.apply_along_axis(lambda row: np.outer(row, row), 1, x[:3])[:, :, 1],
+    lambda x: np.apply_along_axis(lambda row: np.outer(row, row), 0, x[:3].T)[0],
+    lambda v, w: np.interp(v, np.sort(w), v),
+    lambda v: np.isin(v, v),
+    lambda x: np.add.reduce(np.ones((2, 6, 3)), axis=1, where=x > 0.5),
 ]
 """Functions that change nothing."""
 

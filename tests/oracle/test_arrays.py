@@ -40,6 +40,7 @@ STEPWISE = (
 LOST = (
     *("np.cumsum(x)", "mode='mean'", "v.view", "zeros_like", "convolve", "kron", "tensordot"),
     *("reduceat(x,[0,2],axis=0)", "cross", "sliding_window", "broadcast_to(x[:,0],(3,6)).ravel"),
+    "where=x>0.5",
 )
 """Code that nobody follows: it must say so."""
 

@@ -321,6 +321,13 @@ def test_row_numbers_out_of_the_rows_themselves_are_context(pick):
     assert context.members.backward([0]).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("pick", [lambda at: at[at], lambda at: np.take(at, at)])
+def test_an_array_that_picks_from_itself_is_context_too(pick):
+    picked = pick(array(np.array([2, 0, 1, 3]), "t"))
+    assert rows_of(picked) == [2, 0, 1, 3]
+    assert statistics_of(picked)
+
+
 @pytest.mark.parametrize(
     "pick",
     [

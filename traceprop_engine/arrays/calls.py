@@ -70,11 +70,17 @@ class Call:
 
     def note_others(self, names: Sequence[str] = ()) -> None:
         """Note the rows that decided where values went, unless each did so of itself alone."""
-        data = {id(held) for name in names or self.entry.data for held in self._of(name)}
-        moved = [held for held in self.operands if id(held) in data]
-        for held in self.operands:
-            if id(held) not in data and not any(self._is_own(held, each) for each in moved):
+        data = names or self.entry.data
+        moved = [held for name in data for held in self._of(name)]
+        controls = [held for name in self.arguments if name not in data for held in self._of(name)]
+        for held in controls:
+            if not any(self._is_own(held, each) for each in moved):
                 held.lines.note(self.name)
+
+    def beside(self, held: Held) -> list[Held]:
+        """Return the other operands; the same array is one of them if it was passed twice."""
+        at = self.operands.index(held)
+        return self.operands[:at] + self.operands[at + 1 :]
 
     def moved_numbers(self, names: Sequence[str] = (), **changed: Any) -> "Numbered":
         """Return what the function gives for the numbers of the values that it moves.
@@ -114,7 +120,8 @@ class Call:
         return control.axis == moved.axis and control.plain.ndim == ndim
 
     def _of(self, name: str) -> list[Held]:
-        return tracked_among(leaves([self.arguments.get(name)]))
+        found = tracked_among(leaves([self.arguments.get(name)]))
+        return [held for held in found if held in self.operands]
 
 
 @dataclass(eq=False)

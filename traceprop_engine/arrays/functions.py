@@ -192,9 +192,7 @@ def _of_first(call: Call, result: Any) -> Any:
         axis = held.axis
         if axis is not None and (len(shape) <= axis or shape[axis] != len(held.lines)):
             return lost(call.name, lines, shape)
-        others = [
-            Operand(each.lines, None, is_spent=True) for each in call.operands if each is not held
-        ]
+        others = [Operand(each.lines, None, is_spent=True) for each in call.beside(held)]
         return combined(call.name, [Operand(held.lines, axis), *others], shape)
 
     return _decided(call, result, decide)
@@ -212,9 +210,7 @@ def _reducing(call: Call, result: Any) -> Any:
         axis = kept_axis(held, call.arguments, shape)
         if axis is None:
             return statistic(call.name, lines)
-        others = [
-            Operand(each.lines, None, is_spent=True) for each in call.operands if each is not held
-        ]
+        others = [Operand(each.lines, None, is_spent=True) for each in call.beside(held)]
         return combined(call.name, [Operand(held.lines, axis), *others], shape)
 
     return _decided(call, result, decide)
@@ -234,12 +230,14 @@ def kept_axis(held: Held, arguments: dict[str, Any], shape: tuple[int, ...]) -> 
         spent = [int(each) % ndim for each in several]
     if row is None or row in spent:
         return None
-    if len(shape) == ndim:
-        axis = row
+    before = sum(each < row for each in spent)
+    in_front = np.ndim(arguments.get("q", 0))  # of a quantile
+    if len(shape) == ndim + in_front:
+        axis = row + in_front
+    elif "func1d" in arguments:
+        axis = row + before * (len(shape) - ndim)
     else:
-        gone = 0 if arguments.get("keepdims") is True else len(spent)
-        axis = row - (sum(each < row for each in spent) if gone else 0)
-        axis += len(shape) - (ndim - gone)
+        axis = row - before + in_front
     return axis if 0 <= axis < len(shape) and shape[axis] == len(held.lines) else None
 
 

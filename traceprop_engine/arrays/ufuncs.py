@@ -140,6 +140,8 @@ def _decider(
 
     def decide(shape: tuple[int, ...]) -> Decision:
         if method in ("reduce", "accumulate", "reduceat"):
+            if held_of(inputs[0]) is not operands[0]:
+                return lost(name, [each.lines for each in operands], shape)
             return along_axis(name, operands, shape, method, kwargs)
         if method == "outer":
             return _outer(name, inputs, operands, shape)
