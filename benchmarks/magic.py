@@ -132,14 +132,11 @@ def truths(
         retrained = retrainer.retrain(masks, seeds=np.zeros(n_subsets, dtype=np.int64))
         yield SubsetTruth(
             masks=masks,
-            values=retrained.values[:, None],
             keep=1 - share,
             seed=0,
-            target=retrained.target,
             model=retrainer.name,
             seed_policy="one seed: the start and order of the attributed model",
             is_deterministic=True,
-            cpu_seconds=retrained.cpu_seconds,
             retrained=retrained,
         )
 

@@ -23,32 +23,42 @@ class SubsetTruth:
 
     Attributes:
         masks: ``[n_subsets, n_train]``.
-        values: ``[n_subsets, n_seeds, n_query]``.
         keep: Share of the rows in each subset.
         seed: Of the draw of subsets and seeds.
-        target: Which number of each query.
         model: Name of the model.
         seed_policy: What the models' seeds decide, in words.
         is_deterministic: Whether retraining leaves nothing to chance.
-        cpu_seconds: Processor time of the retraining; 0 where all was kept from before.
-        retrained: All models, for `Datamodel.fit`.
+        retrained: All models, those of one subset in a row; for `Datamodel.fit`.
     """
 
     masks: NDArray[np.bool_]
-    values: NDArray[np.float64]
     keep: float
     seed: int
-    target: Target
     model: str
     seed_policy: str
     is_deterministic: bool
-    cpu_seconds: float
     retrained: RetrainedTargets
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """Targets by subset, ``[n_subsets, n_seeds, n_query]``."""
+        each = self.retrained.values
+        return each.reshape(len(self.masks), -1, each.shape[1])
+
+    @property
+    def target(self) -> Target:
+        """Which number of each query."""
+        return self.retrained.target
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the retraining; 0 where all was kept from before."""
+        return self.retrained.cpu_seconds
 
     @property
     def n_subsets(self) -> int:
         """Number of subsets."""
-        return self.values.shape[0]
+        return len(self.masks)
 
     @property
     def n_seeds(self) -> int:
@@ -158,13 +168,10 @@ def retrain_subsets(
     retrained = retrainer.retrain(np.repeat(masks, n_seeds, axis=0), seeds=seeds, progress=progress)
     return SubsetTruth(
         masks=masks,
-        values=retrained.values.reshape(n_subsets, n_seeds, -1),
         keep=keep,
         seed=seed,
-        target=retrained.target,
         model=retrainer.name,
         seed_policy=retrainer.seed_policy,
         is_deterministic=retrainer.is_deterministic,
-        cpu_seconds=retrained.cpu_seconds,
         retrained=retrained,
     )
