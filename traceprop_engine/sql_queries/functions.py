@@ -38,14 +38,14 @@ class Functions:
         known: Those that DuckDB brings.
         aggregates: Those that make one value of many rows, macros that call one among them.
         volatile: Those whose value may differ at each call.
-        foreign: Those that were added to the connection.
+        macros: Macros that were added to the connection.
         timeless: Those whose value depends on nothing but their arguments.
     """
 
     known: frozenset[str]
     aggregates: frozenset[str]
     volatile: frozenset[str]
-    foreign: frozenset[str]
+    macros: frozenset[str]
     timeless: frozenset[str]
 
     def is_unstable(self, name: str) -> bool:
@@ -95,7 +95,7 @@ def require_followed(functions: Functions, names: Iterable[str]) -> None:
                 f"{name}(), the value of {_REFUSED[name.lower()]}",
                 "leave it out, or add its value as a column",
             )
-        if name.lower() in functions.foreign:
+        if name.lower() in functions.macros:
             raise UnsupportedSqlError(f"the macro {name!r}", "write its definition into the query")
 
 

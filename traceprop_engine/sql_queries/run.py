@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import duckdb
 import pyarrow as pa
@@ -116,10 +116,10 @@ class Run:
         table = self._run(relation.to_arrow_table)
         n_user = len(types)
         parents = self._later(traced, table.select(range(n_user, table.num_columns)))
-        if parents is None and traced.keyed is not None:
-            return self.result(traced.keyed.with_lists, types)
+        if parents is None:
+            return self.result(cast("Keyed", traced.keyed).with_lists, types)
         self._note_statement(traced.reads, table.num_rows)
-        return table.select(range(n_user)), parents or tuple
+        return table.select(range(n_user)), parents
 
     def _later(self, traced: Traced, hidden: pa.Table) -> Callable[[], Parents] | None:
         """Return what gives the parents of rows; what needs the connection is done now.
@@ -128,8 +128,7 @@ class Run:
             ``None`` if the key of groups does not tell them apart.
         """
         if traced.keyed is None:
-            sources = {each.source: self.n_rows_of(each.source) for each in traced.hidden}
-            return partial(_parents_of, traced.hidden, hidden, sources)
+            return partial(_parents_of, traced.hidden, hidden, self._n_ins(traced))
         waiting = self._deferred(traced.keyed)
         if waiting is not None:
             return partial(waiting.parents, hidden)
@@ -223,8 +222,11 @@ class Run:
         """
         if traced.keyed is not None:
             return self._parents_by_key(traced.keyed, hidden)
-        n_ins = {each.source: self.n_rows_of(each.source) for each in traced.hidden}
-        return _parents_of(traced.hidden, hidden, n_ins)
+        return _parents_of(traced.hidden, hidden, self._n_ins(traced))
+
+    def _n_ins(self, traced: Traced) -> dict[int, int]:
+        """Return how many rows each source of a query has."""
+        return {each.source: self.n_rows_of(each.source) for each in traced.hidden}
 
     def _parents_by_key(self, keyed: Keyed, hidden: pa.Table) -> Parents | None:
         counts = hidden.column(1).to_numpy()
