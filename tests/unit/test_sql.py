@@ -16,7 +16,7 @@ from traceprop_engine.errors import (
     UnsupportedSqlError,
 )
 from traceprop_engine.sql_queries import trace_query
-from traceprop_engine.sql_queries.lookup import group_codes
+from traceprop_engine.sql_queries.lookup import _bits_for, group_codes
 from traceprop_engine.sql_queries.syntax import Syntax
 
 
@@ -519,6 +519,12 @@ def test_wide_keys_are_looked_up_as_in_a_dictionary(n_groups, others):
     counts = np.bincount(expected[expected >= 0], minlength=len(groups))
     found = group_codes(pa.chunked_array([rows]), pa.chunked_array([groups]), counts)
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 5, 300, 2**20, 2**22 + 1, 2**24, 2**26])
+def test_there_are_places_enough_for_any_number_of_groups(n_groups):
+    # With fewer, eight rounds place not all: of fifty million groups on 2**24 places, none agreed.
+    assert 1 << _bits_for(n_groups) >= 2 * n_groups
 
 
 def test_two_groups_of_one_hash_are_noticed():

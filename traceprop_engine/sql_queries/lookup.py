@@ -13,7 +13,7 @@ Ints = NDArray[np.integer[Any]]
 Codes = NDArray[np.int32]
 
 _PLACES_PER_KEY = 4
-_SMALL_BITS = 20
+_SMALL_BITS, _LARGE_BITS = 20, 24
 # Odd, so that no two keys become one; its powers, which wrap around, are odd too.
 _ODD = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
@@ -173,9 +173,14 @@ def _table(
 
 
 def _bits_for(n_groups: int) -> int:
-    """Return for how many bits a table has places enough: for few groups, one for each."""
-    few = 2 * n_groups.bit_length() + 1
-    return few if few <= _SMALL_BITS else min(max(n_groups.bit_length() + 2, _SMALL_BITS), 24)
+    """Return for how many bits a table has places enough: for few groups, one for each.
+
+    There are at least twice as many places as groups, so that each round places most of them.
+    """
+    bits = n_groups.bit_length()
+    few = 2 * bits + 1
+    many = min(bits + 2, max(bits + 1, _LARGE_BITS))
+    return few if few <= _SMALL_BITS else max(many, _SMALL_BITS)
 
 
 def _places(keys: NDArray[np.uint64], factor: int, shift: np.uint64) -> NDArray[np.int64]:
